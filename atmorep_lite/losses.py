@@ -1,0 +1,125 @@
+"""Losses of an ensemble of predictions.
+
+All take ``members`` ``[member, ...]`` and ``target`` ``[...]`` and return a scalar, the mean over all values,
+weighted by ``weight`` (broadcastable to the target) where given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from atmorep_lite.errors import UserError
+
+
+def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return values.mean()
+    weight = weight.expand_as(values)
+    return (values * weight).sum() / weight.sum()
+
+
+def mse(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Squared error of the ensemble mean."""
+    return _mean((members.mean(0) - target) ** 2, weight)
+
+
+def mse_ensemble(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Squared error of a member, averaged over members; draws every member to the mean (Lessig et al. 2023)."""
+    return _mean(((members - target) ** 2).mean(0), weight)
+
+
+def stats(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""The published statistical loss :math:`(e^{-(y-\mu)^2 / 2\sigma^2} - 1)^2 + \sqrt{\sigma}`.
+
+    Not a proper score: its optimal spread is not the true one, and it collapses to zero spread where errors are
+    of order one.  Where sigma is 0 its limit is used (1, or 0 where the mean is exact), without a gradient.
+    """
+    mean, sigma = members.mean(0), members.std(0)
+    safe = sigma.clamp(min=torch.finfo(sigma.dtype).tiny)
+    likeness = torch.exp(-0.5 * ((target - mean) / safe) ** 2)
+    return _mean((likeness - 1.0) ** 2 + safe.sqrt(), weight)
+
+
+def stats_area(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""The published variant :math:`0.2\,\mathrm{erf}((y-\mu)/\sigma^2)^2 + \sqrt{\sigma}`."""
+    mean, sigma = members.mean(0), members.std(0)
+    safe = sigma.clamp(min=1e-18)
+    return _mean(0.2 * torch.erf((target - mean) / safe**2) ** 2 + safe.sqrt(), weight)
+
+
+def _standardised(members: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    mean = members.mean(0)
+    sigma = members.std(0).clamp(min=1e-6)
+    z = (target - mean) / sigma
+    cumulative = 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))
+    return sigma, z, cumulative, torch.exp(-0.5 * z**2)
+
+
+def gaussian_crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""CRPS of the Gaussian with the ensemble's mean and spread (Gneiting & Raftery 2007, eq. 21):
+
+    .. math:: \sigma [ z (2\Phi(z) - 1) + 2\varphi(z) - 1/\sqrt\pi ], \quad z = (y - \mu)/\sigma.
+    """
+    sigma, z, cumulative, bell = _standardised(members, target)
+    density = bell / math.sqrt(2.0 * math.pi)
+    return _mean(sigma * (z * (2.0 * cumulative - 1.0) + 2.0 * density - 1.0 / math.sqrt(math.pi)), weight)
+
+
+def crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""CRPS of the ensemble in the standard form :math:`E|X - y| - \frac12 E|X - X'|`, pairs include equal ones.
+
+    The right form for deterministic heads, which are not exchangeable draws (``fair_crps`` is for those).
+    Computed from sorted members in O(m log m).
+    """
+    return _kernel_crps(members, target, weight, pairs=members.shape[0] ** 2)
+
+
+def fair_crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """CRPS in the fair form, unbiased for members that are random draws (Ferro 2014); needs two members."""
+    count = members.shape[0]
+    if count < 2:
+        raise UserError("fair_crps needs at least 2 members; use crps for one")
+    return _kernel_crps(members, target, weight, pairs=count * (count - 1))
+
+
+def _kernel_crps(members: Tensor, target: Tensor, weight: Tensor | None, *, pairs: int) -> Tensor:
+    count = members.shape[0]
+    accuracy = (members - target).abs().mean(0)
+    # sum over i, j of |x_i - x_j| = 2 sum_i (2i - n + 1) x_(i) for sorted x, i from 0
+    rank = 2.0 * torch.arange(count, device=members.device, dtype=members.dtype) - (count - 1)
+    differences = 2.0 * torch.tensordot(rank, members.sort(0).values, dims=1)
+    return _mean(accuracy - 0.5 * differences / pairs, weight)
+
+
+def published_crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """What the published code calls CRPS; kept to reproduce it.  Its optimum is biased: use :func:`crps`."""
+    mean, sigma = members.mean(0), members.std(0)
+    z = (target - mean) / sigma
+    cumulative = 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))
+    mixed = z * (2.0 * math.sqrt(2.0 * math.pi) * cumulative - 1.0) + 2.0 * torch.exp(-0.5 * z**2)
+    return _mean(sigma * (mixed - 1.0 / math.sqrt(math.pi)), weight)
+
+
+def published_kernel_crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The published kernel CRPS: the fair value, but its spread term has no gradient, so it trains plain MAE."""
+    accuracy = (members - target).abs().mean(0)
+    return _mean(accuracy + (fair_crps(members, target, weight) - _mean(accuracy, weight)).detach(), weight)
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    f.__name__: f
+    for f in (
+        mse, mse_ensemble, stats, stats_area, gaussian_crps, crps, fair_crps, published_crps, published_kernel_crps,
+    )
+}  # fmt: skip
+
+
+def check_losses(names: Mapping[str, float]) -> None:
+    """Raise a :class:`UserError` if a name is not one of :data:`LOSSES`."""
+    for name in names:
+        if name not in LOSSES:
+            raise UserError(f"there is no loss {name!r}; choose among {', '.join(LOSSES)}")

@@ -1,0 +1,69 @@
+"""The ensemble: several independent last layers on one representation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atmorep_lite.model.layers import layer_norm
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Prediction of one field.
+
+    Attributes
+    ----------
+    members
+        ``[batch, member, level, token_time, token_lat, token_lon, channel]``, normalised units.
+    scale
+        The typical size of the departure from the fill, shape of one member, for models that predict
+        departures; the training loss measures errors in this unit.  None for models that predict the field.
+    """
+
+    members: Tensor
+    scale: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean over members."""
+        return self.members.mean(1)
+
+    @property
+    def spread(self) -> Tensor:
+        """Standard deviation over members (n - 1 in the denominator; 0 for a single member)."""
+        if self.members.shape[1] == 1:
+            return torch.zeros_like(self.members[:, 0])
+        return self.members.std(1)
+
+
+class EnsembleTails(nn.Module):
+    """``members`` independent heads ``norm -> (linear -> GELU) x hidden -> linear``, computed together.
+
+    ``[batch, token, embed_dim]`` -> ``[batch, member, token, values]``.  The heads see the same input and differ
+    only by how they began.
+    """
+
+    def __init__(self, embed_dim: int, values: int, members: int, hidden: int) -> None:
+        super().__init__()
+        self.norm_weight = nn.Parameter(torch.ones(members, embed_dim))
+        self.norm_bias = nn.Parameter(torch.zeros(members, embed_dim))
+        widths = [embed_dim] * (hidden + 1) + [values]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for wide, out in zip(widths[:-1], widths[1:], strict=True):
+            bound = 1.0 / math.sqrt(wide)
+            self.weights.append(nn.Parameter(torch.empty(members, out, wide).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(members, out).uniform_(-bound, bound)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = layer_norm(x)[:, None] * self.norm_weight[:, None] + self.norm_bias[:, None]
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            y = torch.einsum("bmne,moe->bmno", y, weight) + bias[:, None]
+            if i < len(self.weights) - 1:
+                y = F.gelu(y)
+        return y

@@ -1,0 +1,53 @@
+"""Optimisers: AdamW, or Muon for the matrices and AdamW for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from atmorep_lite.config import StageConfig, TrainingConfig
+from atmorep_lite.model import AtmoRep
+
+
+def trainable(model: AtmoRep, part: str) -> dict[str, nn.Parameter]:
+    """The parameters that a stage trains; all others are frozen by this call."""
+    chosen = {}
+    for name, parameter in model.named_parameters():
+        if name.startswith("departure_scale"):
+            continue
+        in_skip = name.startswith("grid_skip")
+        wanted = part == "all" or (part == "grid_skip") == in_skip
+        parameter.requires_grad_(wanted)
+        if wanted:
+            chosen[name] = parameter
+    return chosen
+
+
+def build_optimizers(
+    parameters: dict[str, nn.Parameter], stage: StageConfig, training: TrainingConfig
+) -> list[torch.optim.Optimizer]:
+    """One or two optimisers for a stage.
+
+    Muon (Jordan et al. 2024) orthogonalises the update of each matrix; its rate is scaled so that the same
+    number suits AdamW.  Vectors, stacked tails and, with ``optimizer: adamw``, everything go to AdamW; weight decay
+    applies to matrices only.
+    """
+    matrices = [p for p in parameters.values() if p.dim() == 2]
+    others = [p for p in parameters.values() if p.dim() != 2]
+    rate, decay = stage.learning_rate, training.weight_decay
+    if training.optimizer == "muon":
+        optimizers: list[torch.optim.Optimizer] = []
+        if matrices:
+            optimizers.append(
+                torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            )
+        if others:
+            optimizers.append(torch.optim.AdamW(others, lr=rate, weight_decay=0.0, betas=(0.9, 0.98)))
+        return optimizers
+    groups: Iterable[dict] = (
+        {"params": matrices, "weight_decay": decay},
+        {"params": others, "weight_decay": 0.0},
+    )
+    return [torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=(0.9, 0.98))]

@@ -1,0 +1,118 @@
+"""What an attention explorer needs of a capture, checked once, each fault told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
+from atmorep_lite.errors import UserError
+
+FLOAT16_MAX = 65504.0
+
+
+def check_capture(capture: AttentionCapture) -> None:
+    """Raise `UserError` unless all arrays of the capture fit together and hold only finite numbers."""
+    if not capture.pairs:
+        raise UserError(
+            "The capture holds no attention pair, where at least one (query field, key field) was expected: "
+            "capture attention for at least one field."
+        )
+    for field in capture.fields.values():
+        _check_field(field)
+    for key, pair in capture.pairs.items():
+        _check_pair(key, pair, capture.fields)
+    depths = {pair.q.shape[0] for pair in capture.pairs.values()}
+    if len(depths) > 1:
+        raise UserError(
+            f"The pairs of the capture have different numbers of layers ({sorted(depths)}), where one was "
+            "expected: capture the same layers for every pair."
+        )
+
+
+def token_shape(field: CapturedField) -> tuple[int, int, int, int]:
+    """Numbers of (levels, times, latitudes, longitudes) of a field's tokens."""
+    return len(field.level), len(field.time), len(field.latitude), len(field.longitude)
+
+
+def _check_field(field: CapturedField) -> None:
+    shape = token_shape(field)
+    tokens = int(np.prod(shape))
+    if tokens == 0:
+        raise UserError(
+            f"The field {field.name} of the capture has no token: capture at least one of each axis."
+        )
+    if field.mask.shape != shape:
+        raise UserError(
+            f"The mask of {field.name} has shape {field.mask.shape}, where {shape} was expected: give one "
+            "value per (level, time, latitude, longitude)."
+        )
+    values = field.values.shape
+    if len(values) != 4 or values[:2] != shape[:2] or values[2] % shape[2] or values[3] % shape[3]:
+        raise UserError(
+            f"The values of {field.name} have shape {values}, where {shape[:2]} and multiples of {shape[2:]} "
+            "were expected: give the grid points of whole tokens."
+        )
+    if field.position.ndim != 2 or field.position.shape[0] != tokens or not np.isfinite(field.position).all():
+        raise UserError(
+            f"The positions of {field.name} have shape {field.position.shape}, where finite numbers "
+            f"[{tokens}, coordinate] were expected: give one position per token."
+        )
+
+
+def _check_pair(key: tuple[str, str], pair: CapturedPair, fields: dict[str, CapturedField]) -> None:
+    name = f"{pair.query_field} to {pair.key_field}"
+    if key != (pair.query_field, pair.key_field) or not set(key) <= set(fields):
+        raise UserError(
+            f"The pair stored under {key} says {name}, where two of {sorted(fields)} and the same key were "
+            "expected: key the pairs by (query field, key field)."
+        )
+    queries, keys = (int(np.prod(token_shape(fields[field]))) for field in key)
+    layers, heads, _, channels = pair.q.shape if pair.q.ndim == 4 else (0, 0, 0, 0)
+    expected = {
+        "q": (layers, heads, queries, channels),
+        "k": (layers, heads, keys, channels),
+        "slope": (layers, heads),
+    }
+    for part, shape in expected.items():
+        array = getattr(pair, part)
+        if array.shape != shape or 0 in shape:
+            raise UserError(
+                f"The {part} of the pair {name} has shape {array.shape}, where q [layer, head, {queries}, "
+                f"channel], k [layer, head, {keys}, channel] and slope [layer, head] were expected: capture "
+                "the pair again with the tokens of its two fields."
+            )
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"The {part} of the pair {name} holds NaN or infinity, where finite numbers were expected: "
+                "look for missing values in the data or a diverged model."
+            )
+    if pair.slope.any() and fields[key[0]].position.shape[1] != fields[key[1]].position.shape[1]:
+        raise UserError(
+            f"The positions of {name} have different numbers of coordinates, where the locality bias needs "
+            "the same: give both fields the same scaled coordinates."
+        )
+
+
+def check_range(pair: CapturedPair) -> None:
+    """Raise `UserError` where a query or key does not fit into float16."""
+    if max(np.abs(pair.q).max(), np.abs(pair.k).max()) > FLOAT16_MAX:
+        raise UserError(
+            f"The queries or keys of {pair.query_field} to {pair.key_field} exceed {FLOAT16_MAX:.0f}, the "
+            'limit of float16: build the explorer with precision="float32".'
+        )
+
+
+def chosen(kind: str, wanted: Iterable[int] | None, count: int) -> list[int]:
+    """The wanted indices of ``count`` layers or heads, all where none are named."""
+    if wanted is None:
+        return list(range(count))
+    indices = sorted(set(wanted))
+    unknown = [index for index in indices if not 0 <= index < count]
+    if unknown or not indices:
+        raise UserError(
+            f"The {kind}s {unknown or 'given'} are not in the capture, where some of 0 to {count - 1} were "
+            f"expected: choose among these, counted from 0, or leave {kind}s out for all."
+        )
+    return indices

@@ -1,0 +1,1 @@
+"""Tests of AtmoRep-lite; the folders mirror the package."""

@@ -1,0 +1,1 @@
+"""Tests of the explorers, in Python and in a browser."""
