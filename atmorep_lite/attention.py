@@ -2,7 +2,7 @@
 
 Legend of axes: ``b`` batch, ``h`` head, ``q`` query token, ``k`` key token, ``d`` channel of one head.
 
-    weights = softmax_k( q . k / sqrt(d) + bias ),   output = weights . v          (Vaswani et al. 2017, eq. 1)
+    weights = softmax_k( q . k / sqrt(d) + bias ),   output = weights . v        (Vaswani et al. 2017, eq. 1)
 
 Outputs go through the fused kernel; :func:`attention_weights` is the same formula written out, used only
 where the weights themselves are wanted.
@@ -39,9 +39,10 @@ def locality_slopes(locality: float, heads: int) -> Tensor:
 def locality_bias(query_position: Tensor, key_position: Tensor, slopes: Tensor) -> Tensor:
     """Fixed bias ``-slope * distance``: positions ``[b, q, 5]``, ``[b, k, 5]`` -> ``[b, h, q, k]``.
 
-    It is not learnt: a learnt bias would rule out the fast attention kernel on a CPU.
+    It is not learnt: a learnt bias would rule out the fast attention kernel on a CPU.  Distances are formed
+    from differences; the faster way, by a matrix product, would put a token 10 km away from itself.
     """
-    distance = torch.cdist(query_position, key_position)
+    distance = torch.cdist(query_position, key_position, compute_mode="donot_use_mm_for_euclid_dist")
     return -slopes.to(distance)[None, :, None, None] * distance[:, None]
 
 

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from atmorep_lite.errors import UserError
+from atmorep_lite.fields import find_name
 
 PRESETS = Path(__file__).parent / "configs"
 
@@ -28,17 +37,28 @@ class _Strict(BaseModel):
 class FieldConfig(_Strict):
     """One physical field and its own transformer.
 
+    ``name`` in any spelling; the canonical one is kept, and a name that is no known field stays as it is.
     ``num_tokens`` and ``token_size`` are (time, latitude, longitude); their product is the neighbourhood in
     grid points and must be the same for all fields.  ``loss_weight`` 0 makes a field input only.
     """
 
     name: str
-    levels: tuple[int, ...]
-    embed_dim: int = Field(gt=16)
-    num_tokens: Triple
-    token_size: Triple
+    levels: tuple[int, ...] = Field(min_length=1)
+    embed_dim: int = Field(gt=16, multiple_of=2)
+    num_tokens: tuple[PositiveInt, PositiveInt, PositiveInt]
+    token_size: tuple[PositiveInt, PositiveInt, PositiveInt]
     coupled_to: tuple[str, ...] = ()
-    loss_weight: float = Field(1.0, ge=0)
+    loss_weight: float = Field(default=1.0, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _canonical_name(cls, name: str) -> str:
+        return find_name(name) or name
+
+    @field_validator("coupled_to")
+    @classmethod
+    def _canonical_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(find_name(name) or name for name in names)
 
     @property
     def extent(self) -> Triple:
@@ -55,8 +75,8 @@ class FieldConfig(_Strict):
 class GridSkipConfig(_Strict):
     """The convolutional first guess beside the transformer (:mod:`atmorep_lite.model.grid_skip`)."""
 
-    width: int = Field(64, gt=0)
-    blocks: int = Field(4, ge=1)
+    width: int = Field(default=64, gt=0)
+    blocks: int = Field(default=4, ge=1)
     static_channels: int = 8
 
 
@@ -71,17 +91,17 @@ class ModelConfig(_Strict):
     """
 
     fields: tuple[FieldConfig, ...] = Field(min_length=1)
-    encoder_layers: int = Field(6, ge=1)
-    decoder_layers: int = Field(6, ge=1)
-    heads: int = Field(16, ge=1)
-    cross_fraction: float = Field(0.5, ge=0, le=1)
-    members: int = Field(16, ge=1)
-    tail_layers: int = Field(0, ge=0)
-    mlp_layers: int = Field(2, ge=2)
-    dropout: float = Field(0.05, ge=0, lt=1)
+    encoder_layers: int = Field(default=6, ge=1)
+    decoder_layers: int = Field(default=6, ge=1)
+    heads: int = Field(default=16, ge=1)
+    cross_fraction: float = Field(default=0.5, ge=0, le=1)
+    members: int = Field(default=16, ge=1)
+    tail_layers: int = Field(default=0, ge=0)
+    mlp_layers: int = Field(default=2, ge=2)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
     qk_norm: bool = True
     predict: Literal["field", "departure"] = "field"
-    locality: float = Field(0.0, ge=0)
+    locality: float = Field(default=0.0, ge=0)
     grid_skip: GridSkipConfig | None = None
     published: bool = False
 
@@ -100,13 +120,19 @@ class ModelConfig(_Strict):
                     f"num_tokens x token_size of {field.name} is {field.extent}, of {names[0]} "
                     f"{self.fields[0].extent}; all fields must cover the same neighbourhood"
                 )
+            if len(set(field.coupled_to)) != len(field.coupled_to):
+                raise ValueError(f"{field.name} is coupled to a field twice: {', '.join(field.coupled_to)}")
             for other in field.coupled_to:
                 if other not in names or other == field.name:
-                    raise ValueError(f"{field.name} is coupled to {other}, which is not another field of the model")
+                    raise ValueError(
+                        f"{field.name} is coupled to {other}, which is not another field of the model"
+                    )
         if self.grid_skip is not None and self.predict != "departure":
             raise ValueError('model.grid_skip needs model.predict: "departure"')
         if self.decoder_layers > self.encoder_layers:
-            raise ValueError("decoder_layers must not exceed encoder_layers: each decoder layer mirrors one of them")
+            raise ValueError(
+                "decoder_layers must not exceed encoder_layers: each decoder layer mirrors one of them"
+            )
         return self
 
     @property
@@ -144,13 +170,13 @@ class MaskingConfig(_Strict):
     uniform distribution of the hidden fraction in BERT-style masking.
     """
 
-    forecast: float = Field(0.5, ge=0, le=1)
-    forecast_slots: int = Field(1, ge=1)
-    max_rate: float = Field(0.5, gt=0, le=1)
-    zero: float = Field(0.9, ge=0, le=1)
-    noise: float = Field(0.2, ge=0, le=1)
-    coarse: float = Field(0.05, ge=0, le=1)
-    whole_field: float = Field(0.0, ge=0, le=1)
+    forecast: float = Field(default=0.5, ge=0, le=1)
+    forecast_slots: int = Field(default=1, ge=1)
+    max_rate: float = Field(default=0.5, gt=0, le=1)
+    zero: float = Field(default=0.9, ge=0, le=1)
+    noise: float = Field(default=0.2, ge=0, le=1)
+    coarse: float = Field(default=0.05, ge=0, le=1)
+    whole_field: float = Field(default=0.0, ge=0, le=1)
 
 
 class StageConfig(_Strict):
@@ -158,23 +184,24 @@ class StageConfig(_Strict):
 
     part: Literal["all", "grid_skip", "transformer"] = "all"
     steps: int = Field(gt=0)
-    batch_size: int = Field(8, gt=0)
-    learning_rate: float = Field(1e-3, gt=0)
-    forecast: float | None = Field(None, ge=0, le=1, description="overrides masking.forecast in this stage")
+    batch_size: int = Field(default=8, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    forecast: float | None = Field(
+        default=None, ge=0, le=1, description="overrides masking.forecast in this stage"
+    )
 
 
 class TrainingConfig(_Strict):
-    """Optimisation.  The learning rate of each stage rises over ``warmup`` steps and falls as a cosine to 0."""
+    """Optimisation.  Each stage's learning rate rises over ``warmup`` steps and falls as a cosine to 0."""
 
     stages: tuple[StageConfig, ...] = Field(min_length=1)
-    loss: dict[str, float] = {"crps": 1.0}
+    loss: dict[str, float] = Field(default={"crps": 1.0}, min_length=1)
     optimizer: Literal["adamw", "muon"] = "adamw"
-    weight_decay: float = Field(0.0, ge=0)
-    warmup: int = Field(20, ge=0)
-    clip: float = Field(1.0, gt=0)
-    seed: int = 0
-    checkpoint_every: int = Field(200, gt=0)
-    validate_every: int = Field(0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: int = Field(default=20, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    seed: int = Field(default=0, ge=0)
+    checkpoint_every: int = Field(default=200, gt=0)
 
 
 class Config(_Strict):
@@ -184,6 +211,24 @@ class Config(_Strict):
     model: ModelConfig
     masking: MaskingConfig = MaskingConfig()
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _forecast_fits(self) -> Config:
+        first = self.model.fields[0]
+        steps = self.masking.forecast_slots * first.token_size[0]
+        for field in self.model.fields:
+            if steps % field.token_size[0]:
+                raise ValueError(
+                    f"masking.forecast_slots hides {steps} time steps, which is not a whole number of "
+                    f"tokens of {field.name} ({field.token_size[0]} steps each)"
+                )
+        drawn = [self.masking.forecast if s.forecast is None else s.forecast for s in self.training.stages]
+        if any(drawn) and steps >= first.extent[0]:
+            raise ValueError(
+                f"masking.forecast_slots hides {steps} of {first.extent[0]} time steps; leave one token slot "
+                "visible, or set masking.forecast to 0"
+            )
+        return self
 
 
 def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
@@ -195,14 +240,16 @@ def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -
         Unknown preset or file, unknown key, wrong value: one sentence that names it.
     """
     path = Path(source)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not path.is_file():
         path = PRESETS / f"{source}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
-        raise UserError(f"there is no configuration {str(source)!r}; give a YAML file or one of the presets {known}")
+        raise UserError(
+            f"there is no configuration {str(source)!r}; give a YAML file or one of the presets {known}"
+        )
     try:
         tree = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold a mapping with the keys data, model and training")
@@ -226,19 +273,25 @@ def dump_config(config: BaseModel) -> str:
 
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals:
+    if not equals or not key:
         raise UserError(f"{override!r} is not an override; write key=value, for example training.seed=1")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"override {override!r}: {text!r} is not a YAML value; check its brackets") from error
     *parents, last = key.split(".")
     node: Any = tree
-    for parent in [*parents, last][: len(parents)]:
-        node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
+    for parent in parents:
+        node = node[_entry(node, parent, override)] if isinstance(node, list) else node.setdefault(parent, {})
         if not isinstance(node, dict | list):
             raise UserError(f"override {override!r}: {parent} holds a single value, not a section")
-    value = yaml.safe_load(text)
-    if isinstance(node, list):
-        node[int(last)] = value
-    else:
-        node[last] = value
+    node[_entry(node, last, override) if isinstance(node, list) else last] = value
+
+
+def _entry(node: list[Any], name: str, override: str) -> int:
+    if not name.isdecimal() or int(name) >= len(node):
+        raise UserError(f"override {override!r}: {name} is not an entry of the list, 0 to {len(node) - 1}")
+    return int(name)
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -58,7 +58,9 @@ def weights_from_published(config: ModelConfig, state: Mapping[str, Tensor]) -> 
 
     def take(name: str) -> Tensor:
         if name not in state:
-            raise UserError(f"the published checkpoint lacks the weight {name}; it may be truncated or of another form")
+            raise UserError(
+                f"the published checkpoint lacks the weight {name}; it may be truncated or of another form"
+            )
         return state[name]
 
     out = {}
@@ -107,5 +109,7 @@ def published_names(config: ModelConfig) -> dict[str, list[str]]:
 
 def _mlp_names(ours: str, theirs: str, layers: int) -> dict[str, list[str]]:
     return {
-        f"{ours}.layers.{k}.{kind}": [f"{theirs}.blocks.{3 * k}.{kind}"] for k in range(layers) for kind in ("weight", "bias")
+        f"{ours}.layers.{k}.{kind}": [f"{theirs}.blocks.{3 * k}.{kind}"]
+        for k in range(layers)
+        for kind in ("weight", "bias")
     }

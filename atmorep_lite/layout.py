@@ -108,3 +108,8 @@ def pieces(count: int, each: int) -> Iterator[slice]:
     """Slices that cover ``range(count)``, so short that ``each`` values per item stay within about 32 MB."""
     length = max(1, _PIECE // max(each, 1))
     yield from (slice(i, i + length) for i in range(0, count, length))
+
+
+def is_simulated(data: xr.Dataset | xr.DataArray) -> bool:
+    """Whether the data says of itself, in the attribute ``simulated``, that a model made it."""
+    return str(data.attrs.get("simulated", "")).lower() == "true"

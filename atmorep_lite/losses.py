@@ -22,38 +22,45 @@ def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
     return (values * weight).sum() / weight.sum()
 
 
+def _mean_and_spread(members: Tensor) -> tuple[Tensor, Tensor]:
+    if members.shape[0] < 2:
+        raise UserError("this loss needs the spread of at least 2 members; use crps or mse for one")
+    return members.mean(0), members.std(0)
+
+
 def mse(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Squared error of the ensemble mean."""
     return _mean((members.mean(0) - target) ** 2, weight)
 
 
 def mse_ensemble(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Squared error of a member, averaged over members; draws every member to the mean (Lessig et al. 2023)."""
+    """Squared error, averaged over members; draws every member to the mean (Lessig et al. 2023)."""
     return _mean(((members - target) ** 2).mean(0), weight)
 
 
 def stats(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""The published statistical loss :math:`(e^{-(y-\mu)^2 / 2\sigma^2} - 1)^2 + \sqrt{\sigma}`.
 
-    Not a proper score: its optimal spread is not the true one, and it collapses to zero spread where errors are
-    of order one.  Where sigma is 0 its limit is used (1, or 0 where the mean is exact), without a gradient.
+    Not a proper score: its optimal spread is not the true one, and it collapses to zero spread where errors
+    are of order one.  Where sigma is 0 its limit is used (1, or 0 where the mean is exact), without a
+    gradient.
     """
-    mean, sigma = members.mean(0), members.std(0)
-    safe = sigma.clamp(min=torch.finfo(sigma.dtype).tiny)
+    mean, sigma = _mean_and_spread(members)
+    safe = sigma.clamp(min=1e-18)
     likeness = torch.exp(-0.5 * ((target - mean) / safe) ** 2)
     return _mean((likeness - 1.0) ** 2 + safe.sqrt(), weight)
 
 
 def stats_area(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""The published variant :math:`0.2\,\mathrm{erf}((y-\mu)/\sigma^2)^2 + \sqrt{\sigma}`."""
-    mean, sigma = members.mean(0), members.std(0)
-    safe = sigma.clamp(min=1e-18)
+    mean, sigma = _mean_and_spread(members)
+    safe = sigma.clamp(min=1e-9)
     return _mean(0.2 * torch.erf((target - mean) / safe**2) ** 2 + safe.sqrt(), weight)
 
 
 def _standardised(members: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    mean = members.mean(0)
-    sigma = members.std(0).clamp(min=1e-6)
+    mean, sigma = _mean_and_spread(members)
+    sigma = sigma.clamp(min=1e-6)
     z = (target - mean) / sigma
     cumulative = 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))
     return sigma, z, cumulative, torch.exp(-0.5 * z**2)
@@ -70,7 +77,7 @@ def gaussian_crps(members: Tensor, target: Tensor, weight: Tensor | None = None)
 
 
 def crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    r"""CRPS of the ensemble in the standard form :math:`E|X - y| - \frac12 E|X - X'|`, pairs include equal ones.
+    r"""CRPS in the standard form :math:`E|X - y| - \frac12 E|X - X'|`, where pairs include equal ones.
 
     The right form for deterministic heads, which are not exchangeable draws (``fair_crps`` is for those).
     Computed from sorted members in O(m log m).
@@ -97,7 +104,7 @@ def _kernel_crps(members: Tensor, target: Tensor, weight: Tensor | None, *, pair
 
 def published_crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """What the published code calls CRPS; kept to reproduce it.  Its optimum is biased: use :func:`crps`."""
-    mean, sigma = members.mean(0), members.std(0)
+    mean, sigma = _mean_and_spread(members)
     z = (target - mean) / sigma
     cumulative = 0.5 * (1.0 + torch.erf(z / math.sqrt(2.0)))
     mixed = z * (2.0 * math.sqrt(2.0 * math.pi) * cumulative - 1.0) + 2.0 * torch.exp(-0.5 * z**2)
@@ -105,7 +112,7 @@ def published_crps(members: Tensor, target: Tensor, weight: Tensor | None = None
 
 
 def published_kernel_crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The published kernel CRPS: the fair value, but its spread term has no gradient, so it trains plain MAE."""
+    """The published kernel CRPS: the fair value, but no gradient of its spread term: it trains plain MAE."""
     accuracy = (members - target).abs().mean(0)
     return _mean(accuracy + (fair_crps(members, target, weight) - _mean(accuracy, weight)).detach(), weight)
 
@@ -113,7 +120,8 @@ def published_kernel_crps(members: Tensor, target: Tensor, weight: Tensor | None
 LOSSES: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
-        mse, mse_ensemble, stats, stats_area, gaussian_crps, crps, fair_crps, published_crps, published_kernel_crps,
+        mse, mse_ensemble, stats, stats_area, gaussian_crps, crps, fair_crps, published_crps,
+        published_kernel_crps,
     )
 }  # fmt: skip
 

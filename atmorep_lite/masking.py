@@ -1,9 +1,9 @@
 """What is hidden from the model.
 
 Two steps, kept apart.  *Selecting* gives a boolean mask per token: at random (as BERT), the last time slots
-(forecast), slots in between (interpolation), whole fields.  *Corrupting* writes something else into the selected
-tokens' values, as the published network needs; a model that predicts departures from a fill ignores what
-hidden tokens hold, so it needs no corruption.
+(forecast), slots in between (interpolation), whole fields.  *Corrupting* writes something else into the
+selected tokens' values, as the published network needs; a model that predicts departures from a fill ignores
+what hidden tokens hold, so it needs no corruption.
 
 Masks have the token shape ``[batch, level, token_time, token_lat, token_lon]``, True = hidden.  Every random
 function takes its generator, so a mask is a pure function of the seed.
@@ -39,12 +39,35 @@ def hide_slots(shape: TokenShape, slots: Iterable[int]) -> Tensor:
 def hide_future(shape: TokenShape, slots: int) -> Tensor:
     """Forecasting: hide the last ``slots`` time slots."""
     if not 0 < slots < shape[2]:
-        raise UserError(f"a forecast of {slots} token slots needs more than {slots} slots, but there are {shape[2]}")
+        raise UserError(
+            f"a forecast of {slots} token slots needs more than {slots} slots, but there are {shape[2]}"
+        )
     return hide_slots(shape, range(shape[2] - slots, shape[2]))
 
 
+def forecast_masks(fields: Iterable[FieldConfig], batch: int, slots: int) -> dict[str, Tensor]:
+    """A forecast's masks: the same time steps hidden in all fields, ``slots`` token slots of the first.
+
+    Raises
+    ------
+    UserError
+        If these steps are not a whole number of slots of every field, or nothing would stay visible.
+    """
+    fields = list(fields)
+    steps = slots * fields[0].token_size[0]
+    masks = {}
+    for f in fields:
+        if steps % f.token_size[0]:
+            raise UserError(
+                f"a forecast of {steps} time steps is not a whole number of tokens of {f.name} "
+                f"({f.token_size[0]} steps each); choose another masking.forecast_slots"
+            )
+        masks[f.name] = hide_future((batch, len(f.levels), *f.num_tokens), steps // f.token_size[0])
+    return masks
+
+
 def hide_at_random(shape: TokenShape, max_rate: float, rng: np.random.Generator) -> Tensor:
-    """BERT-style: for each sample and level hide a fraction drawn from U(0, ``max_rate``), at least one token."""
+    """BERT-style: per sample and level hide a fraction from U(0, ``max_rate``), at least one token."""
     batch, levels = shape[:2]
     count = int(np.prod(shape[2:]))
     hidden = np.ceil(rng.random((batch, levels)) * max_rate * count).clip(1)
@@ -53,19 +76,23 @@ def hide_at_random(shape: TokenShape, max_rate: float, rng: np.random.Generator)
 
 
 def draw_masks(
-    fields: Iterable[FieldConfig], batch: int, masking: MaskingConfig, rng: np.random.Generator, *, forecast: float
+    fields: Iterable[FieldConfig],
+    batch: int,
+    masking: MaskingConfig,
+    rng: np.random.Generator,
+    *,
+    forecast: float,
 ) -> dict[str, Tensor]:
     """Masks of all fields for one training batch.
 
     With probability ``forecast`` the future of every field is hidden; else, with probability
-    ``masking.whole_field``, one field is hidden altogether; else tokens are hidden at random, independently per
-    field, level and sample.
+    ``masking.whole_field``, one field is hidden altogether; else tokens are hidden at random, independently
+    per field, level and sample.
     """
     fields = list(fields)
     shapes: dict[str, TokenShape] = {f.name: (batch, len(f.levels), *f.num_tokens) for f in fields}
     if rng.random() < forecast:
-        fraction = masking.forecast_slots / fields[0].num_tokens[0]
-        return {f.name: hide_future(shapes[f.name], round(fraction * f.num_tokens[0])) for f in fields}
+        return forecast_masks(fields, batch, masking.forecast_slots)
     masks = {name: hide_at_random(shape, masking.max_rate, rng) for name, shape in shapes.items()}
     if rng.random() < masking.whole_field:
         name = fields[rng.integers(len(fields))].name
@@ -78,10 +105,10 @@ def corrupt_as_published(
 ) -> tuple[Tensor, Tensor]:
     """The published BERT masking of one field and level, draw for draw.
 
-    A fraction U(0, ``max_rate``) of each sample's tokens is selected.  Of these, independently, 90 % are set to
-    zero, 20 % mixed with noise of a tenth of the values' spread, 5 % coarsened (in the published code: smoothed
-    by interpolating up and down again).  The rest of the selected tokens stays as it is but is predicted too.
-    Noise comes from torch's global generator.
+    A fraction U(0, ``max_rate``) of each sample's tokens is selected.  Of these, independently, 90 % are set
+    to zero, 20 % mixed with noise of a tenth of the values' spread, 5 % coarsened (in the published code:
+    smoothed by interpolating up and down again).  The rest of the selected tokens stays as it is but is
+    predicted too. Noise comes from torch's global generator.
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ class FieldTokens:
         ``[batch, level, token_time, token_lat, token_lon, channel]``, normalised; channel runs over
         (time, latitude, longitude) inside the token.
     info
-        ``[batch, level, token_time, token_lat, token_lon, 8]``: where and when the token is, raw units, in the
-        order of :data:`INFO`.
+        ``[batch, level, token_time, token_lat, token_lon, 8]``: where and when the token is, raw units, in
+        the order of :data:`INFO`.
     mask
         ``[batch, level, token_time, token_lat, token_lon]``, True where the token is hidden from the model.
     """
@@ -146,32 +146,38 @@ def scaled_info(info: Tensor) -> Tensor:
         torch.cos(torch.deg2rad(colatitude)),
         torch.sin(east),
         torch.cos(east),
-        torch.log(level.clamp(min=1.0) / 500.0),
+        torch.log(_pressure(level) / 500.0),
         torch.log2(resolution.clamp(min=1e-3)),
     )
     return torch.stack(features, -1)
 
 
+def _pressure(level: Tensor) -> Tensor:
+    """The level, where 0 stands for the surface, at about 1000 hPa."""
+    return torch.where(level == 0, 1000.0, level)
+
+
 def token_positions(info: Tensor) -> Tensor:
-    """Place of each token as a point whose Euclidean distances are meaningful: ``[..., 8]`` -> ``[..., 5]``.
+    """Tokens' places as points whose Euclidean distances are meaningful: ``[b, ..., 8]`` -> ``[b, ..., 5]``.
 
     Three coordinates on the sphere in units of 1000 km (so distance is the chord), time in units of 6 h
-    (relative to the first token, safe across New Year), and twice the logarithm of the level.
+    (relative to the sample's first token), and twice the logarithm of the level.
     """
-    _, day, hour, level, colatitude, longitude, _, _ = info.unbind(-1)
+    year, day, hour, level, colatitude, longitude, _, _ = info.unbind(-1)
     theta, phi = torch.deg2rad(colatitude), torch.deg2rad(longitude)
     radius = 6.371
-    hours = day * 24.0 + hour
+    past = year.double() - 1.0
+    leap_days = (past / 4).floor() - (past / 100).floor() + (past / 400).floor()
+    hours = (365.0 * past + leap_days + day) * 24.0 + hour
     first = hours.flatten(1)[:, :1].reshape(-1, *[1] * (hours.dim() - 1))
-    year = 365.0 * 24.0
-    hours = torch.remainder(hours - first + year / 2, year) - year / 2
+    hours = (hours - first).to(info.dtype)
     return torch.stack(
         (
             radius * torch.sin(theta) * torch.cos(phi),
             radius * torch.sin(theta) * torch.sin(phi),
             radius * torch.cos(theta),
             hours / 6.0,
-            2.0 * torch.log(level.clamp(min=1.0)),
+            2.0 * torch.log(_pressure(level)),
         ),
         -1,
     )

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.layout import hours, pieces, same_grid
+from atmorep_lite.layout import hours, is_simulated, pieces, same_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ def skill_table(
     Returns
     -------
     DataFrame with the columns ``field, level, lead_hours, model, rmse, crps, spread_skill``, one row per
-    score; ``.attrs["initial_times"]`` says over how many initial times.
+    score; its ``attrs`` say over how many ``initial_times`` and whether the weather is ``simulated``.
 
     ``rmse``
         Of the ensemble mean, in the field's units; root taken after averaging over space and times.
@@ -141,7 +141,7 @@ def skill_table(
                         ) from error
                     rows.append((field, level, int(lead), model, *scored))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table.attrs["initial_times"] = len(times)
+    table.attrs |= {"initial_times": len(times), "simulated": is_simulated(truth)}
     return table
 
 

@@ -46,6 +46,7 @@ _STANDARD_NAMES = {
 }
 #: Scalar coordinates of GRIB and of the Climate Data Store that say nothing more once the field has its name.
 _BOOKKEEPING = ("valid_time", "surface", "meanSea", "heightAboveGround", "entireAtmosphere", "expver")
+_HOURS = {"hours": 1.0, "h": 1.0, "days": 24.0, "minutes": 1 / 60, "seconds": 1 / 3600}
 
 
 def canonical(parts: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -127,8 +128,11 @@ def _named_axes(ds: xr.Dataset) -> xr.Dataset:
     for axis in AXES:
         if axis in ds.dims and axis not in ds.coords:
             raise UserError(f"the axis {axis} has a length but no values; assign its coordinate")
-    superfluous = [name for name in _BOOKKEEPING if name in ds.coords and name not in ds.dims]
-    return ds.drop_vars(superfluous)
+    superfluous = {name for name in _BOOKKEEPING if name in ds.coords and name not in ds.dims}
+    bounds = {
+        ds[axis].attrs.get("bounds") for axis in AXES if axis in ds.coords
+    }  # wrong once axes are turned
+    return ds.drop_vars(superfluous | (bounds & set(ds.variables)))
 
 
 def _find_coordinate(
@@ -153,8 +157,10 @@ def _time_axis(ds: xr.Dataset) -> xr.Dataset:
     if "prediction_timedelta" in ds.coords:
         lead = ds["prediction_timedelta"]
         if lead.dtype.kind != "m":
-            unit = {"hours": "h", "h": "h", "days": "D"}.get(str(lead.attrs.get("units", "hours")), "h")
-            nanoseconds = lead.astype(float) * (np.timedelta64(1, unit) / np.timedelta64(1, "ns"))
+            units = str(lead.attrs.get("units", "hours"))
+            if units not in _HOURS:
+                raise UserError(f"the lead time has units {units!r}, expected one of {', '.join(_HOURS)}")
+            nanoseconds = (lead.astype(float) * (_HOURS[units] * 3.6e12)).round()
             ds = ds.assign_coords(prediction_timedelta=nanoseconds.astype("timedelta64[ns]"))
         if lead.size == 1 and not ds["prediction_timedelta"].values.astype("int64").any():
             ds = ds.squeeze("prediction_timedelta") if lead.ndim else ds
@@ -207,26 +213,31 @@ def _level_axis(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _named_fields(ds: xr.Dataset) -> xr.Dataset:
-    names: dict[str, str] = {}
+    by_name: dict[str, str] = {}
+    by_standard_name: dict[str, str] = {}
     has_scalar_level = "level" in ds.coords and "level" not in ds.dims
-    for name, variable in ds.data_vars.items():
+    for key, variable in ds.data_vars.items():
+        name = str(key)
         if not {"latitude", "longitude"} <= set(variable.dims):
             continue
         surface = "level" not in variable.dims and not has_scalar_level
-        field = find_name(str(name), str(variable.attrs.get("standard_name", "")), surface=surface)
+        field = find_name(name, surface=surface)
+        names = by_name if field else by_standard_name
+        field = field or find_name(name, str(variable.attrs.get("standard_name", "")), surface=surface)
         if field == "geopotential" and variable.attrs.get("GRIB_typeOfLevel") == "surface":
             field = "geopotential_at_surface"
-        if field is not None and FIELDS[field].units == "m2 s-2":
-            metres = normal_units(str(variable.attrs.get("units", "m2 s-2"))) == "m"
-            if metres:  # a height: never turned into a geopotential behind the user's back
-                field = None if FIELDS[field].surface else "geopotential_height"
-        if field is None:
-            continue
-        if field in names.values():
-            other = next(old for old, new in names.items() if new == field)
+        in_metres = normal_units(str(variable.attrs.get("units", ""))) == "m"
+        if field is not None and FIELDS[field].units == "m2 s-2" and in_metres:
+            # A height: never turned into a geopotential behind the user's back.
+            field = None if FIELDS[field].surface else "geopotential_height"
+        if field is not None and field in by_name.values() and names is by_name:
+            other = next(old for old, new in by_name.items() if new == field)
             raise UserError(f"the variables {other!r} and {name!r} are both {field}; drop one of them")
-        names[str(name)] = field
-    return ds.rename({old: new for old, new in names.items() if old != new})
+        if field is not None:
+            names[name] = field
+    claimed = [*by_name.values(), *by_standard_name.values()]
+    by_name |= {old: new for old, new in by_standard_name.items() if claimed.count(new) == 1}
+    return ds.rename({old: new for old, new in by_name.items() if old != new})
 
 
 def _scalar_axes(ds: xr.Dataset) -> xr.Dataset:

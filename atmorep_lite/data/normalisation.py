@@ -17,7 +17,8 @@ Kind = Literal["global", "local", "anomaly"]
 class Normalizer:
     """Mean and standard deviation of every field, and what kind they are.
 
-    ``mean`` and ``std`` are Datasets of the fields, with dims ``(level)`` or ``(level, latitude, longitude)``.
+    ``mean`` and ``std`` are Datasets of the fields, with dims ``(level)`` or ``(level, latitude,
+    longitude)``.
 
     - ``global``: one mean and one standard deviation per field and level.
     - ``local``: both per grid point.
@@ -38,7 +39,7 @@ class Normalizer:
             If a field is constant, so that nothing could be divided by its standard deviation.
         """
         space = ("latitude", "longitude")
-        weights = np.cos(np.deg2rad(dataset["latitude"]))
+        weights: xr.DataArray = np.cos(np.deg2rad(dataset["latitude"]))  # type: ignore[assignment]
         if kind == "global":
             mean = dataset.mean("time").weighted(weights).mean(space)
         else:
@@ -59,9 +60,24 @@ class Normalizer:
         """``x * std + mean``: the inverse of :meth:`normalize`."""
         return dataset * self._like(self.std, dataset) + self._like(self.mean, dataset)
 
+    def at(self, latitude: np.ndarray, longitude: np.ndarray) -> Normalizer:
+        """The statistics at some of their grid points, for a neighbourhood."""
+
+        def cut(statistics: xr.Dataset) -> xr.Dataset:
+            if "latitude" not in statistics.dims:
+                return statistics
+            return statistics.sel(latitude=latitude, longitude=longitude, method="nearest", tolerance=1e-3)
+
+        return Normalizer(cut(self.mean), cut(self.std))
+
     def to_dataset(self) -> xr.Dataset:
         """Both statistics in one dataset, variables ``mean_*`` and ``std_*``, for saving beside a model."""
-        return xr.merge([part.rename({k: f"{p}_{k}" for k in part}) for p, part in (("mean", self.mean), ("std", self.std))])
+        return xr.merge(
+            [
+                part.rename({k: f"{p}_{k}" for k in part})
+                for p, part in (("mean", self.mean), ("std", self.std))
+            ]
+        )
 
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset) -> Normalizer:
@@ -77,16 +93,25 @@ class Normalizer:
         names = list(dataset.data_vars)
         missing = [name for name in names if name not in statistics]
         if missing:
-            raise UserError(f"there are no normalisation statistics for {', '.join(map(str, missing))}")
+            raise UserError(
+                f"there are no normalisation statistics for {', '.join(map(str, missing))}; leave it out"
+            )
         chosen = statistics[names]
         if "latitude" in chosen.dims:
             for axis in ("latitude", "longitude"):
-                if chosen.sizes[axis] != dataset.sizes[axis] or not np.allclose(chosen[axis], dataset[axis], atol=1e-3):
+                if chosen.sizes[axis] != dataset.sizes[axis] or not np.allclose(
+                    chosen[axis], dataset[axis], atol=1e-3
+                ):
                     raise UserError(
-                        f"the normalisation statistics are per grid point and were made on another {axis} grid; "
-                        "train with normalization: global, or use data on the grid of the training data"
+                        f"the normalisation statistics are per grid point and of another {axis} grid; train "
+                        "with normalization: global, or use data on the grid of the training data"
                     )
             chosen = chosen.assign_coords(latitude=dataset["latitude"], longitude=dataset["longitude"])
-        if "level" in dataset.dims:
+        if "level" in dataset.dims and "level" in chosen.dims:
+            unknown = np.setdiff1d(dataset["level"], chosen["level"])
+            if len(unknown):
+                raise UserError(
+                    f"there are no normalisation statistics for the level {unknown[0]:g}; leave it out"
+                )
             chosen = chosen.sel(level=dataset["level"])
         return chosen

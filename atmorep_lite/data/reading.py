@@ -94,7 +94,9 @@ def _read_zip(place: Path) -> xr.Dataset:
         )
     if not roots:
         raise UserError(f"the zip file {place} holds no Zarr store; zip the content of a Zarr folder")
-    return _open_zarr(ZipStore(place, mode="r"), group=roots[0] or None)
+    if not roots[0]:
+        return _open_zarr(ZipStore(place, mode="r"))
+    return _open_zarr(ZipStore(place, mode="r"), group=roots[0], consolidated=False)  # the folder was zipped
 
 
 def _read_url(url: str) -> xr.Dataset:

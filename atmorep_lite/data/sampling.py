@@ -17,7 +17,6 @@ from atmorep_lite.config import ModelConfig
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.opening import check_finite, select
 from atmorep_lite.errors import UserError
-from atmorep_lite.fields import canonical_name
 from atmorep_lite.tokens import FieldTokens, token_info, tokenize
 
 STATIC_FIELDS = ("geopotential_at_surface", "land_sea_mask")
@@ -37,8 +36,8 @@ class Batch:
     """Cubes of all fields, ready for masking: unmasked tokens by field, and static maps.
 
     ``static`` is ``[batch, 8, latitude, longitude]``: sine and cosine of latitude and of longitude, surface
-    geopotential (in units of 10,000 m2 s-2), land fraction, sine and cosine of the time of year; zeros where the
-    data have no such map.
+    geopotential (in units of 10,000 m2 s-2), land fraction, sine and cosine of the time of year; zeros where
+    the data have no such map.
     """
 
     tokens: dict[str, FieldTokens]
@@ -46,14 +45,24 @@ class Batch:
 
 
 class Neighbourhoods:
-    """All neighbourhoods of a record, for a model's fields, levels and extent."""
+    """All neighbourhoods of a record, for a model's fields, levels and extent.
 
-    def __init__(self, dataset: xr.Dataset, model: ModelConfig, normalizer: Normalizer) -> None:
+    ``least_steps`` is how many time steps the record must have, if fewer than a whole neighbourhood will do.
+    """
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        model: ModelConfig,
+        normalizer: Normalizer,
+        *,
+        least_steps: int | None = None,
+    ) -> None:
         self.model = model
-        self.time = dataset["time"].values
+        self.time = dataset["time"].values.astype("datetime64[ns]")
         self.latitude = dataset["latitude"].values.astype(float)
         self.longitude = dataset["longitude"].values.astype(float)
-        self._check_extent()
+        self._check_extent(model.extent[0] if least_steps is None else least_steps)
         self.spans_globe = is_global(self.longitude)
         self.fields = {f.name: _normalised(dataset, f.name, f.levels, normalizer) for f in model.fields}
         self.static = _static_maps(dataset, self.latitude, self.longitude)
@@ -96,11 +105,15 @@ class Neighbourhoods:
             source = self.fields[f.name]
             cube = np.zeros((len(places), len(f.levels), steps, height, width), np.float32)
             for b, p in enumerate(places):
-                cube[b, :, :known] = source[:, p.step : p.step + known, p.row : p.row + height][..., columns[b]]
+                cube[b, :, :known] = source[:, p.step : p.step + known, p.row : p.row + height][
+                    ..., columns[b]
+                ]
             values = tokenize(torch.from_numpy(cube), f.token_size)
             info = np.stack(
                 [
-                    token_info(times[b], self.latitude[rows[b]], self.longitude[columns[b]], f.levels, f.token_size)
+                    token_info(
+                        times[b], self.latitude[rows[b]], self.longitude[columns[b]], f.levels, f.token_size
+                    )
                     for b in range(len(places))
                 ]
             )
@@ -123,7 +136,7 @@ class Neighbourhoods:
         weight = weight / weight.mean()
         out = {}
         for name, values in self.fields.items():
-            chosen = np.linspace(0, values.shape[1] - steps - 1, min(values.shape[1] - steps, 400)).astype(int)
+            chosen = np.linspace(0, self.steps - 1, min(self.steps, 400)).astype(int)
             table = np.empty((values.shape[0], steps + 1), np.float32)
             for gap in range(1, steps):
                 change = values[:, chosen + gap] - values[:, chosen]
@@ -139,9 +152,10 @@ class Neighbourhoods:
         spacing = self.time[1] - self.time[0]
         return self.time[step] + spacing * np.arange(steps)
 
-    def _check_extent(self) -> None:
+    def _check_extent(self, steps: int) -> None:
         available = (len(self.time), len(self.latitude), len(self.longitude))
-        for axis, have, need in zip(("time", "latitude", "longitude"), available, self.model.extent, strict=True):
+        needed = (max(steps, 2), *self.model.extent[1:])
+        for axis, have, need in zip(("time", "latitude", "longitude"), available, needed, strict=True):
             if have < need:
                 raise UserError(
                     f"the data have {have} points in {axis}, but a neighbourhood of the model needs {need}; "
@@ -157,13 +171,13 @@ def is_global(longitude: np.ndarray) -> bool:
     return len(longitude) > 1 and abs((longitude[1] - longitude[0]) * len(longitude) - 360.0) < 1e-3
 
 
-def _normalised(dataset: xr.Dataset, name: str, levels: tuple[int, ...], normalizer: Normalizer) -> np.ndarray:
+def _normalised(
+    dataset: xr.Dataset, name: str, levels: tuple[int, ...], normalizer: Normalizer
+) -> np.ndarray:
     """``[level, time, latitude, longitude]`` float32; level 0 stands for a surface field."""
-    name = canonical_name(name)
-    wanted = select(dataset, [name], None if levels == (0,) else levels)
-    wanted = wanted.load()
-    check_finite(wanted, [name])
-    values = normalizer.normalize(wanted)[name]
+    wanted = select(dataset, [name], None if levels == (0,) else levels).load()
+    check_finite(wanted)
+    (values,) = normalizer.normalize(wanted).data_vars.values()
     if "level" not in values.dims:
         values = values.expand_dims("level")
     return np.ascontiguousarray(values.transpose("level", "time", "latitude", "longitude").values)
@@ -173,6 +187,8 @@ def _static_maps(dataset: xr.Dataset, latitude: np.ndarray, longitude: np.ndarra
     north, east = np.meshgrid(np.deg2rad(latitude), np.deg2rad(longitude), indexing="ij")
     maps = [np.sin(north), np.cos(north), np.sin(east), np.cos(east)]
     for name, unit in zip(STATIC_FIELDS, (1e4, 1.0), strict=True):
+        if name in dataset:
+            check_finite(dataset, [name])
         maps.append(dataset[name].values / unit if name in dataset else np.zeros_like(north))
     return np.stack(maps).astype(np.float32)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from atmorep_lite.data.below_ground import with_temperature_below_ground
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
 
@@ -120,17 +121,19 @@ def simulate(
 
     unfinished = out.with_name(out.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
+    static = _static(grid)
     began, done = time.time(), 0.0
     while done < settings.days - 1e-9:
         length = min(settings.chunk_days, settings.days - done)
-        predictions = model.resume(forcing=forcing, save_interval=settings.every_hours / 24, total_time=length)
+        predictions = model.resume(
+            forcing=forcing, save_interval=settings.every_hours / 24, total_time=length
+        )
         piece = _canonical(predictions.to_xarray(), model, grid, settings)
+        piece = with_temperature_below_ground(xr.merge([piece, static]).assign_attrs(_attributes(settings)))
         if done == 0.0:
-            piece = xr.merge([piece, _static(grid)])
-            piece.attrs = _attributes(settings)
             piece.to_zarr(unfinished, mode="w", encoding={"time": {"units": "hours since 1900-01-01"}})
         else:
-            piece.to_zarr(unfinished, append_dim="time")
+            piece.drop_vars(list(static)).to_zarr(unfinished, append_dim="time")
         done += length
         left = (time.time() - began) / done * (settings.days - done)
         report(f"{done:g} of {settings.days:g} days, {left / 60:.1f} minutes left")
@@ -191,7 +194,7 @@ class _Grids:
         }
 
     def onto_target(self, values: np.ndarray) -> np.ndarray:
-        """[..., longitude, latitude ascending] on the native grid -> [..., latitude descending, longitude]."""
+        """Native [..., longitude, latitude ascending] -> [..., latitude descending, longitude]."""
         return np.swapaxes(np.asarray(self.regrid(values)), -1, -2)[..., ::-1, :].astype(np.float32)
 
 
@@ -231,7 +234,8 @@ def _static(grid: _Grids) -> xr.Dataset:
     terrain = xr.open_dataset(grid.terrain)
     native_longitude, native_sin_latitude = grid.native.nodal_axes
     on_native = terrain[["orog", "lsm"]].interp(
-        lon=np.rad2deg(native_longitude), lat=np.rad2deg(np.arcsin(native_sin_latitude)),
+        lon=np.rad2deg(native_longitude),
+        lat=np.rad2deg(np.arcsin(native_sin_latitude)),
         kwargs={"fill_value": None},
     )
     dims = ("latitude", "longitude")

@@ -1,9 +1,9 @@
 """The network, one idea per file: embedding, layers, tails, fill, grid_skip, and their assembly.
 
 ``ModelConfig.published`` restores these properties of the published code, which are mended by default:
-rows of tokens numbered with the wrong divisor in the positional code; raw token information (the year enters as
-2000); GELU after the MLP's last layer; coupling queries not normalised while their keys are; queries and keys of
-the decoder always normalised.
+rows of tokens numbered with the wrong divisor in the positional code; raw token information (the year enters
+as 2000); GELU after the MLP's last layer; coupling queries not normalised while their keys are; queries and
+keys of the decoder always normalised.
 """
 
 from atmorep_lite.model.atmorep import AtmoRep, FirstGuess

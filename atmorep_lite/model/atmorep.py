@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from atmorep_lite.attention import locality_bias, locality_slopes
-from atmorep_lite.config import ModelConfig
+from atmorep_lite.config import Config, ModelConfig
+from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.errors import UserError
 from atmorep_lite.model.embedding import TokenEmbedding
 from atmorep_lite.model.fill import fill_in_time
@@ -24,7 +26,7 @@ Trace = dict[tuple[str, int, str], Record]
 
 @dataclass(frozen=True)
 class FirstGuess:
-    """Fill plus grid-scale skip of one field, ``[batch, level, token..., channel]``, and the departures' scale."""
+    """Fill plus grid-scale skip of one field, and the scale: ``[batch, level, token..., channel]``."""
 
     values: Tensor
     scale: Tensor
@@ -32,9 +34,11 @@ class FirstGuess:
 
 @dataclass(frozen=True)
 class GridGuess:
-    """The first guess at grid points, ``[batch, variable, time, latitude, longitude]``, variable = field and level.
+    """The first guess at grid points, ``[batch, variable, time, latitude, longitude]``, variable = field and
+    level.
 
-    ``hidden`` is True where the value was hidden (and so guessed), ``scale`` the departures' typical size there.
+    ``hidden`` is True where the value was hidden (and so guessed), ``scale`` the departures' typical size
+    there.
     """
 
     values: Tensor
@@ -53,22 +57,36 @@ class AtmoRep(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.run_config: Config | None = None
+        self.normalizer: Normalizer | None = None
         self.predicted = tuple(field.name for field in config.fields if field.loss_weight > 0)
         if not self.predicted:
             raise UserError("no field has a loss_weight above 0, so the model would predict nothing")
         departs = config.predict == "departure"
         self.embeddings = nn.ModuleDict(
-            {f.name: TokenEmbedding(f, published=config.published, flag_hidden=departs) for f in config.fields}
+            {
+                f.name: TokenEmbedding(f, published=config.published, flag_hidden=departs)
+                for f in config.fields
+            }
         )
         self.encoders = nn.ModuleDict(
-            {f.name: nn.ModuleList(EncoderLayer(f, config) for _ in range(config.encoder_layers)) for f in config.fields}
+            {
+                f.name: nn.ModuleList(EncoderLayer(f, config) for _ in range(config.encoder_layers))
+                for f in config.fields
+            }
         )
         predicted = [config.field(name) for name in self.predicted]
         self.decoders = nn.ModuleDict(
-            {f.name: nn.ModuleList(DecoderLayer(f, config) for _ in range(config.decoder_layers)) for f in predicted}
+            {
+                f.name: nn.ModuleList(DecoderLayer(f, config) for _ in range(config.decoder_layers))
+                for f in predicted
+            }
         )
         self.tails = nn.ModuleDict(
-            {f.name: EnsembleTails(f.embed_dim, f.token_values, config.members, config.tail_layers) for f in predicted}
+            {
+                f.name: EnsembleTails(f.embed_dim, f.token_values, config.members, config.tail_layers)
+                for f in predicted
+            }
         )
         self.departure_scale = nn.ParameterDict()
         self.grid_skip: GridSkip | None = None
@@ -81,6 +99,27 @@ class AtmoRep(nn.Module):
                 variables = sum(len(f.levels) for f in config.fields)
                 self._slot_steps = min(f.token_size[0] for f in config.fields)
                 self.grid_skip = GridSkip(variables, steps, steps // self._slot_steps, config.grid_skip)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str]) -> AtmoRep:
+        """A trained model, by the name of a shipped one (``"demo"``) or the path of a model folder.
+
+        Its ``normalizer`` and ``run_config`` (data, masking, training) come with it.
+
+        Raises
+        ------
+        UserError
+            If there is no such model, or its files are damaged.
+        """
+        from atmorep_lite.training.checkpoint import find_pretrained, load_model
+
+        return load_model(find_pretrained(name_or_path))
+
+    def save_pretrained(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, configuration and normalisation into the folder ``path``."""
+        from atmorep_lite.training.checkpoint import save_model
+
+        save_model(path, self)
 
     def forward(
         self,
@@ -122,17 +161,23 @@ class AtmoRep(nn.Module):
             out[name] = Ensemble(first.values[:, None] + departure[:, None] * members, first.scale)
         return out
 
-    def first_guess(self, tokens: Mapping[str, FieldTokens], static: Tensor | None = None) -> dict[str, FirstGuess]:
-        """What the model knows before the transformer: the fill, corrected by the grid-scale skip if there is one."""
+    def first_guess(
+        self, tokens: Mapping[str, FieldTokens], static: Tensor | None = None
+    ) -> dict[str, FirstGuess]:
+        """What is known before the transformer: the fill, corrected by the grid-scale skip if any."""
         grid = self.first_guess_on_grid(tokens, static)
         fields = self.config.fields
         levels = [len(f.levels) for f in fields]
         return {
             f.name: FirstGuess(tokenize(value, f.token_size), tokenize(unit, f.token_size))
-            for f, value, unit in zip(fields, grid.values.split(levels, 1), grid.scale.split(levels, 1), strict=True)
+            for f, value, unit in zip(
+                fields, grid.values.split(levels, 1), grid.scale.split(levels, 1), strict=True
+            )
         }
 
-    def first_guess_on_grid(self, tokens: Mapping[str, FieldTokens], static: Tensor | None = None) -> GridGuess:
+    def first_guess_on_grid(
+        self, tokens: Mapping[str, FieldTokens], static: Tensor | None = None
+    ) -> GridGuess:
         """The first guess of all fields together, at grid points."""
         self._check(tokens)
         fields = self.config.fields
@@ -143,12 +188,16 @@ class AtmoRep(nn.Module):
         scale = table[torch.arange(len(table), device=table.device).view(1, -1, 1, 1, 1), gap]
         if self.grid_skip is not None and self.config.grid_skip is not None:
             if static is None:
-                static = values.new_zeros(len(values), self.config.grid_skip.static_channels, *values.shape[-2:])
+                static = values.new_zeros(
+                    len(values), self.config.grid_skip.static_channels, *values.shape[-2:]
+                )
             departure = self.grid_skip(filled, hidden[:, :, :: self._slot_steps], static)
             filled = filled + hidden * scale * departure
         return GridGuess(filled, hidden, scale)
 
-    def encode(self, tokens: Mapping[str, FieldTokens], trace: Trace | None = None) -> dict[str, list[Tensor]]:
+    def encode(
+        self, tokens: Mapping[str, FieldTokens], trace: Trace | None = None
+    ) -> dict[str, list[Tensor]]:
         """Output ``[batch, token, embed_dim]`` of the embedding and of every encoder layer, by field.
 
         All fields step together: a layer reads the other fields' values of the layer before.
@@ -164,7 +213,9 @@ class AtmoRep(nn.Module):
                 outputs[name].append(states[name])
         return outputs
 
-    def decode(self, name: str, tokens: FieldTokens, encoded: list[Tensor], trace: Trace | None = None) -> Tensor:
+    def decode(
+        self, name: str, tokens: FieldTokens, encoded: list[Tensor], trace: Trace | None = None
+    ) -> Tensor:
         """Decoder of one field: block ``l`` attends to the ``l``-th encoder output counted from the end."""
         x = encoded[-1]
         bias = self._decoder_bias(tokens)
@@ -203,7 +254,8 @@ class AtmoRep(nn.Module):
         for f in self.config.fields:
             expected = (len(f.levels), *f.num_tokens, f.token_values)
             if tokens[f.name].values.shape[1:] != expected:
+                found = tuple(tokens[f.name].values.shape[1:])
                 raise UserError(
-                    f"tokens of {f.name} have shape {tuple(tokens[f.name].values.shape[1:])} after the batch axis; "
+                    f"tokens of {f.name} have shape {found} after the batch axis; "
                     f"the model expects (level, time, latitude, longitude, channel) = {expected}"
                 )

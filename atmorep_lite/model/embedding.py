@@ -13,7 +13,9 @@ from atmorep_lite.tokens import FieldTokens, scaled_info
 INFO_CHANNELS = 16
 
 
-def harmonic_positions(levels: int, nt: int, ny: int, nx: int, channels: int, *, published: bool = False) -> Tensor:
+def harmonic_positions(
+    levels: int, nt: int, ny: int, nx: int, channels: int, *, published: bool = False
+) -> Tensor:
     """Harmonic code of a token's place on its grid, ``[level, token_time, token_lat, token_lon, channel]``.
 
     Even channels carry latitude and time, odd channels longitude and level, at frequencies that rise linearly

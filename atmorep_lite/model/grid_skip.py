@@ -1,8 +1,8 @@
 """The grid-scale skip: a small convolutional first guess beside the transformer.
 
 A token is coarse; what moves by one grid point in three hours is better seen by a stencil.  All fields and
-levels enter as channels: the filled neighbourhood at every time step, which steps are hidden, and static maps.
-Its blocks multiply two convolutions, the form of an advection term ``-u . grad(q)``.
+levels enter as channels: the filled neighbourhood at every time step, which steps are hidden, and static
+maps. Its blocks multiply two convolutions, the form of an advection term ``-u . grad(q)``.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class GatedBlock(nn.Module):
 class GridSkip(nn.Module):
     """First guess of the departure from the fill, for every field, level and time step at once.
 
-    ``filled`` ``[batch, variable, time, latitude, longitude]`` (variable = field and level), ``hidden`` the same
-    with one entry per token slot in time, ``static`` ``[batch, channel, latitude, longitude]`` -> departures of the
-    shape of ``filled``, in units of their typical size.
+    ``filled`` ``[batch, variable, time, latitude, longitude]`` (variable = field and level), ``hidden`` the
+    same with one entry per token slot in time, ``static`` ``[batch, channel, latitude, longitude]`` ->
+    departures of the shape of ``filled``, in units of their typical size.
     """
 
     def __init__(self, variables: int, steps: int, slots: int, settings: GridSkipConfig) -> None:

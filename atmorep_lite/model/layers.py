@@ -1,7 +1,7 @@
 """The two kinds of transformer block: encoder with coupling, decoder with U-Net-like skips.
 
-Legend: ``b`` batch, ``n`` tokens of a field (all levels, times and places at once), ``e`` its embedding width,
-``h`` heads, ``d = e / h`` channels of a head.
+Legend: ``b`` batch, ``n`` tokens of a field (all levels, times and places at once), ``e`` its embedding
+width, ``h`` heads, ``d = e / h`` channels of a head.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class EncoderLayer(nn.Module):
     """Self-attention of one field, one coupling head per coupled field, then the MLP.
 
     Self heads and coupling heads are separate softmaxes; their outputs stand side by side and one projection
-    mixes them (Lessig et al. 2023, Multiformer).  ``qkv`` holds query, key and value of head 0, then head 1, ...
+    mixes them (Lessig et al. 2023, Multiformer).  ``qkv`` holds query, key and value of head 0, then head 1,
+    ...
     """
 
     def __init__(self, field: FieldConfig, model: ModelConfig) -> None:
@@ -64,7 +65,10 @@ class EncoderLayer(nn.Module):
         if self.coupled_to:
             self.coupling_q = nn.Linear(e, d * len(self.coupled_to), bias=False)
             self.coupling_kv = nn.ModuleDict(
-                {other: nn.Linear(model.field(other).embed_dim, 2 * d, bias=False) for other in self.coupled_to}
+                {
+                    other: nn.Linear(model.field(other).embed_dim, 2 * d, bias=False)
+                    for other in self.coupled_to
+                }
             )
         self.out = nn.Linear(d * (self.heads + len(self.coupled_to)), e, bias=False)
         self.dropout = nn.Dropout(model.dropout)
@@ -77,7 +81,7 @@ class EncoderLayer(nn.Module):
         bias: Mapping[str, Tensor | None],
         record: Record | None = None,
     ) -> Tensor:
-        """One layer: ``x`` ``[b, n, e]``; ``others`` the same for each coupled field; ``bias`` by origin of keys."""
+        """``x`` ``[b, n, e]``; ``others`` the same for each coupled field; ``bias`` by origin of the keys."""
         normed = layer_norm(x)
         q, k, v = (split_heads(part, self.heads) for part in _per_head(self.qkv(normed), self.heads, 3))
         if self.qk_norm:
@@ -128,14 +132,19 @@ class DecoderLayer(nn.Module):
         normed, source = layer_norm(x), layer_norm(encoded)
         heard = []
         if self.self_heads:
-            q, k, v = (split_heads(p, self.self_heads) for p in _per_head(self.qkv(normed), self.self_heads, 3))
+            q, k, v = (
+                split_heads(p, self.self_heads) for p in _per_head(self.qkv(normed), self.self_heads, 3)
+            )
             q, k = self.norm_q(q), self.norm_k(k)
             if record is not None:
                 record["self"] = (q, k)
             heard.append(join_heads(attend(q, k, v, bias.get("self"))))
         if self.cross_heads:
             q = split_heads(self.cross_q(normed), self.cross_heads)
-            k, v = (split_heads(p, self.cross_heads) for p in _per_head(self.cross_kv(source), self.cross_heads, 2))
+            k, v = (
+                split_heads(p, self.cross_heads)
+                for p in _per_head(self.cross_kv(source), self.cross_heads, 2)
+            )
             q, k = self.norm_q(q), self.norm_k(k)
             if record is not None:
                 record["encoder"] = (q, k)
@@ -144,5 +153,5 @@ class DecoderLayer(nn.Module):
 
 
 def _per_head(x: Tensor, heads: int, parts: int) -> tuple[Tensor, ...]:
-    """``[b, n, heads * parts * d]`` with the parts of one head together -> ``parts`` times ``[b, n, heads*d]``."""
+    """``[b, n, heads*parts*d]``, the parts of a head together -> ``parts`` times ``[b, n, heads*d]``."""
     return tuple(part.flatten(-2) for part in x.unflatten(-1, (heads, parts, -1)).unbind(-2))

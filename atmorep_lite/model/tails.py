@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +45,8 @@ class Ensemble:
 class EnsembleTails(nn.Module):
     """``members`` independent heads ``norm -> (linear -> GELU) x hidden -> linear``, computed together.
 
-    ``[batch, token, embed_dim]`` -> ``[batch, member, token, values]``.  The heads see the same input and differ
-    only by how they began.
+    ``[batch, token, embed_dim]`` -> ``[batch, member, token, values]``.  The heads see the same input and
+    differ only by how they began.
     """
 
     def __init__(self, embed_dim: int, values: int, members: int, hidden: int) -> None:
@@ -55,7 +56,7 @@ class EnsembleTails(nn.Module):
         widths = [embed_dim] * (hidden + 1) + [values]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for wide, out in zip(widths[:-1], widths[1:], strict=True):
+        for wide, out in pairwise(widths):
             bound = 1.0 / math.sqrt(wide)
             self.weights.append(nn.Parameter(torch.empty(members, out, wide).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, out).uniform_(-bound, bound)))

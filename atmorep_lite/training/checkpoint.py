@@ -13,20 +13,20 @@ from typing import Any
 
 import torch
 import xarray as xr
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from atmorep_lite.config import Config, dump_config, parse_config
+from atmorep_lite.config import dump_config, load_config
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 FILES = ("config.yaml", "model.safetensors", "normalization.nc")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary name beside ``path``, then rename; a failure leaves ``path`` as it was."""
+    """Call ``write`` with a temporary name, then rename to ``path``; a failure leaves ``path`` as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.unfinished")
     try:
@@ -36,17 +36,47 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def save_model(folder: str | Path, model: AtmoRep, config: Config, normalizer: Normalizer) -> Path:
-    """Write a model folder."""
+def find_pretrained(name_or_path: str | os.PathLike[str]) -> Path:
+    """The folder of a shipped model by its name, else the path itself (``"./demo"`` for your own ``demo``).
+
+    Raises
+    ------
+    UserError
+        If there is neither.
+    """
+    shipped = sorted(path.name for path in PRETRAINED.glob("*") if path.is_dir())
+    if name_or_path in shipped:
+        return PRETRAINED / name_or_path
+    path = Path(name_or_path)
+    if not path.is_dir():
+        known = ", ".join(shipped) or "none"
+        raise UserError(
+            f"there is no model {str(name_or_path)!r}; give a model folder or a shipped model's name ({known})"
+        )
+    return path
+
+
+def save_model(folder: str | os.PathLike[str], model: AtmoRep) -> None:
+    """Write a model folder.
+
+    Raises
+    ------
+    UserError
+        If the model does not know its configuration or normalisation.
+    """
     folder = Path(folder)
+    config, normalizer = model.run_config, model.normalizer
+    if config is None or normalizer is None:
+        raise UserError(
+            "the model has no run_config or normalizer, so nobody could use the saved weights; set both first"
+        )
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(folder / "model.safetensors", lambda path: save_file(weights, path))
     write_atomically(folder / "normalization.nc", lambda path: normalizer.to_dataset().to_netcdf(path))
     write_atomically(folder / "config.yaml", lambda path: path.write_text(dump_config(config)))
-    return folder
 
 
-def load_model(folder: str | Path) -> tuple[AtmoRep, Config, Normalizer]:
+def load_model(folder: str | os.PathLike[str]) -> AtmoRep:
     """Read a model folder; the model is in evaluation mode.
 
     Raises
@@ -58,14 +88,13 @@ def load_model(folder: str | Path) -> tuple[AtmoRep, Config, Normalizer]:
     for name in FILES:
         if not (folder / name).is_file():
             raise UserError(f"{folder} is not a model folder: it lacks {name}")
-    tree = yaml.safe_load((folder / "config.yaml").read_text())
-    config = parse_config(tree, str(folder / "config.yaml"))
+    config = load_config(folder / "config.yaml")
     model = AtmoRep(config.model)
     try:
         weights = load_file(folder / "model.safetensors")
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{folder / 'model.safetensors'} cannot be read ({error}); it is truncated or damaged, copy or train it anew"
+            f"{folder / 'model.safetensors'} cannot be read ({error}); copy it again or train anew"
         ) from error
     try:
         model.load_state_dict(weights)
@@ -73,9 +102,13 @@ def load_model(folder: str | Path) -> tuple[AtmoRep, Config, Normalizer]:
         raise UserError(
             f"the weights in {folder} do not fit its config.yaml ({str(error).splitlines()[1].strip()})"
         ) from error
-    with xr.open_dataset(folder / "normalization.nc") as statistics:
-        normalizer = Normalizer.from_dataset(statistics.load())
-    return model.eval(), config, normalizer
+    try:
+        with xr.open_dataset(folder / "normalization.nc", engine="netcdf4") as statistics:
+            model.normalizer = Normalizer.from_dataset(statistics.load())
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{folder / 'normalization.nc'} cannot be read ({error}); copy it again") from error
+    model.run_config = config
+    return model.eval()
 
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:

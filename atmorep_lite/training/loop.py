@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from atmorep_lite.config import Config, DataConfig, StageConfig, dump_config
+from atmorep_lite.config import Config, StageConfig, dump_config
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.opening import check_finite, open_dataset, select
 from atmorep_lite.data.samples import SAMPLES, open_sample
@@ -26,7 +26,7 @@ from atmorep_lite.errors import UserError
 from atmorep_lite.losses import check_losses
 from atmorep_lite.masking import draw_masks
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.checkpoint import load_state, save_model, save_state
+from atmorep_lite.training.checkpoint import load_state, save_model, save_state, write_atomically
 from atmorep_lite.training.optimizer import build_optimizers, trainable
 from atmorep_lite.training.schedule import cosine
 from atmorep_lite.training.step import first_guess_loss, hide, masked_loss
@@ -41,21 +41,13 @@ class Progress:
     step: int
     steps: int
     loss: float
+    validation: float | None
     seconds: float
     seconds_left: float
 
 
-@dataclass
-class TrainedModel:
-    """What training returns: the model, what normalises its data, and whether it was interrupted."""
-
-    model: AtmoRep
-    normalizer: Normalizer
-    finished: bool
-
-
 def open_source(name: str, period: tuple[str, str] | None = None) -> xr.Dataset:
-    """A shipped sample by its name, else a path or URL, cut to ``period`` (first and last time, inclusive)."""
+    """A shipped sample by name, or a path or URL; cut to ``period`` (first and last time, inclusive)."""
     dataset = open_sample(name) if name in SAMPLES else open_dataset(name)
     if period is not None:
         dataset = dataset.sel(time=slice(*period))
@@ -72,12 +64,14 @@ def fit_normalizer(dataset: xr.Dataset, config: Config) -> Normalizer:
         check_finite(part, list(part.data_vars))
         parts.append(part)
     fits = [Normalizer.fit(part, config.data.normalization) for part in parts]
-    return Normalizer(*(xr.merge([getattr(fit, kind) for fit in fits], join="outer") for kind in ("mean", "std")))
+    return Normalizer(
+        *(xr.merge([getattr(fit, kind) for fit in fits], join="outer") for kind in ("mean", "std"))
+    )
 
 
-def training_data(data: DataConfig, config: Config) -> tuple[Neighbourhoods, Normalizer]:
+def training_data(config: Config) -> tuple[Neighbourhoods, Normalizer]:
     """The normalised training record in memory, and its statistics."""
-    dataset = open_source(data.train, data.train_period)
+    dataset = open_source(config.data.train, config.data.train_period)
     normalizer = fit_normalizer(dataset, config)
     return Neighbourhoods(dataset, config.model, normalizer), normalizer
 
@@ -88,12 +82,16 @@ def train(
     *,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> TrainedModel:
+) -> AtmoRep | None:
     """Train a model, from the beginning or from where ``run_dir`` left off.
 
     ``run_dir`` receives ``config.yaml``, ``log.csv``, the training state ``state.pt`` every
-    ``training.checkpoint_every`` steps, and the model folder's files at the end.  Ctrl-C or SIGTERM saves the state
-    after the step in hand and returns with ``finished=False``.
+    ``training.checkpoint_every`` steps, and the model folder's files at the end.  Ctrl-C or SIGTERM saves the
+    state after the step in hand.
+
+    Returns
+    -------
+    The trained model, or None if the run was stopped and can be resumed.
 
     Raises
     ------
@@ -105,13 +103,20 @@ def train(
     run_dir = Path(run_dir)
     state_path = run_dir / "state.pt"
     state = load_state(state_path) if resume else None
-    if state is None and state_path.exists():
-        raise UserError(f"{run_dir} holds a run already; continue it with --resume or choose another --run-dir")
+    if state is None and any((run_dir / name).exists() for name in ("state.pt", "model.safetensors")):
+        raise UserError(
+            f"{run_dir} holds a run already; continue it with --resume or choose another --run-dir"
+        )
     if state is not None and state["config"] != dump_config(config):
-        raise UserError(f"the run in {run_dir} was started with another configuration; resume it with its own config.yaml")
+        raise UserError(
+            f"the run in {run_dir} was started with another configuration; resume it with its own config.yaml"
+        )
 
     torch.set_flush_denormal(True)
-    data, normalizer = training_data(config.data, config)
+    data, normalizer = training_data(config)
+    validation = Neighbourhoods(
+        open_source(config.data.validation, config.data.validation_period), config.model, normalizer
+    )
     torch.manual_seed(config.training.seed)
     model = AtmoRep(config.model)
     if config.model.predict == "departure":
@@ -122,18 +127,27 @@ def train(
         model.load_state_dict(state["model"])
         first_stage = state["stage"]
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(dump_config(config))
+    write_atomically(run_dir / "config.yaml", lambda path: path.write_text(dump_config(config)))
 
     with _stop_requests() as stop_requested, _Log(run_dir / "log.csv", append=state is not None) as log:
         for index in range(first_stage, len(config.training.stages)):
             begun = state if state is not None and state["stage"] == index else None
             finished = _run_stage(
-                index, config, model, data, begun, state_path, stop_requested, lambda p: (report(p), log.write(p))
+                index,
+                config,
+                model,
+                data,
+                validation,
+                begun,
+                state_path,
+                stop_requested,
+                lambda p: (report(p), log.write(p)),
             )
             if not finished:
-                return TrainedModel(model.eval(), normalizer, finished=False)
-    save_model(run_dir, model, config, normalizer)
-    return TrainedModel(model.eval(), normalizer, finished=True)
+                return None
+    model.run_config, model.normalizer = config, normalizer
+    save_model(run_dir, model)
+    return model.eval()
 
 
 def _run_stage(
@@ -141,6 +155,7 @@ def _run_stage(
     config: Config,
     model: AtmoRep,
     data: Neighbourhoods,
+    validation: Neighbourhoods,
     begun: dict | None,
     state_path: Path,
     stop_requested: Callable[[], bool],
@@ -190,20 +205,34 @@ def _run_stage(
         seconds = time.monotonic() - started
         done = step + 1
         left = seconds / (done - first) * (stage.steps - done)
-        report(Progress(index, stage.part, done, stage.steps, float(loss.detach()), seconds, left))
-        if stop_requested():
+        due = done % training.checkpoint_every == 0 or done == stage.steps
+        held_out = validation_loss(model, validation, config, stage) if due else None
+        report(Progress(index, stage.part, done, stage.steps, float(loss.detach()), held_out, seconds, left))
+        stopping = stop_requested()
+        if due or stopping:
             save(done)
+        if stopping:
             return False
-        if done % training.checkpoint_every == 0 or done == stage.steps:
-            save(done)
     return True
+
+
+@torch.no_grad()
+def validation_loss(
+    model: AtmoRep, data: Neighbourhoods, config: Config, stage: StageConfig, batches: int = 4
+) -> float:
+    """Mean loss over a few batches of the validation record, the same ones every time."""
+    model.eval()
+    with torch.random.fork_rng():
+        losses = [training_loss(model, data, config, stage, -1, k)[0] for k in range(batches)]
+    model.train()
+    return float(torch.stack(losses).mean())
 
 
 def training_loss(
     model: AtmoRep, data: Neighbourhoods, config: Config, stage: StageConfig, index: int, step: int
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """The loss of one step's batch, which depends on (seed, stage, step) and nothing else."""
-    rng = np.random.default_rng((config.training.seed, index, step))
+    rng = np.random.default_rng((config.training.seed, index + 1, step))
     torch.manual_seed(int(rng.integers(2**31)))
     batch = data.batch(data.draw(stage.batch_size, rng))
     forecast = config.masking.forecast if stage.forecast is None else stage.forecast
@@ -243,7 +272,7 @@ class _Log:
         self._file = path.open("a" if append else "w", newline="")
         self._rows = csv.writer(self._file)
         if not append:
-            self._rows.writerow(("stage", "part", "step", "loss", "seconds"))
+            self._rows.writerow(("stage", "part", "step", "loss", "validation", "seconds"))
 
     def __enter__(self) -> _Log:
         return self
@@ -252,5 +281,6 @@ class _Log:
         self._file.close()
 
     def write(self, p: Progress) -> None:
-        self._rows.writerow((p.stage, p.part, p.step, f"{p.loss:.6g}", f"{p.seconds:.2f}"))
+        held_out = "" if p.validation is None else f"{p.validation:.6g}"
+        self._rows.writerow((p.stage, p.part, p.step, f"{p.loss:.6g}", held_out, f"{p.seconds:.2f}"))
         self._file.flush()

@@ -6,7 +6,7 @@ import math
 
 
 def cosine(step: int, steps: int, warmup: int) -> float:
-    """Factor on the peak rate: linear rise over ``warmup`` steps, then half a cosine down to 0 at ``steps``."""
+    """Factor on the peak rate: linear rise over ``warmup`` steps, then half a cosine to 0 at ``steps``."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
@@ -15,7 +15,7 @@ def cosine(step: int, steps: int, warmup: int) -> float:
 def published_learning_rate(
     epoch: int, *, start: float, peak: float, floor: float, rise: int = 3, decay: float = 1.025
 ) -> float:
-    """The published rate per epoch: linear rise over ``rise`` epochs, then divided by ``decay`` down to ``floor``."""
+    """The published rate: linear rise over ``rise`` epochs, then divided by ``decay``, down to ``floor``."""
     if epoch < rise:
         return start + (peak - start) * epoch / (rise - 1)
     return max(peak / decay ** (epoch - rise + 1), floor)

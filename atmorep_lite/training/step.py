@@ -17,13 +17,17 @@ from atmorep_lite.tokens import FieldTokens, detokenize
 
 
 def hide(
-    model: AtmoRep, batch: Batch, masks: Mapping[str, Tensor], masking: MaskingConfig, rng: np.random.Generator
+    model: AtmoRep,
+    batch: Batch,
+    masks: Mapping[str, Tensor],
+    masking: MaskingConfig,
+    rng: np.random.Generator,
 ) -> dict[str, FieldTokens]:
     """Tokens as the model may see them.
 
-    A model that predicts departures never reads hidden values, so only the mask is set.  The published form sees
-    zeros where a whole slot is hidden, and BERT's mixture of zeros, noise and unchanged tokens otherwise; its
-    masks are then redrawn by :func:`~atmorep_lite.masking.corrupt_as_published`.
+    A model that predicts departures never reads hidden values, so only the mask is set.  The published form
+    sees zeros where a whole slot is hidden, and BERT's mixture of zeros, noise and unchanged tokens
+    otherwise; its masks are then redrawn by :func:`~atmorep_lite.masking.corrupt_as_published`.
     """
     out = {}
     for f in model.config.fields:
@@ -63,7 +67,9 @@ def masked_loss(
         if ensemble.scale is not None:
             members, target = members / ensemble.scale[mask], target / ensemble.scale[mask]
         area = torch.sin(torch.deg2rad(tokens[name].info[..., 4][mask]))[:, None].clamp(min=1e-3)
-        loss = sum((w * LOSSES[kind](members, target, area) for kind, w in losses.items()), total.new_zeros(()))
+        loss = sum(
+            (w * LOSSES[kind](members, target, area) for kind, w in losses.items()), total.new_zeros(())
+        )
         per_field[name] = float(loss.detach())
         total = total + weights[name] / normalisation * loss
     return total, per_field

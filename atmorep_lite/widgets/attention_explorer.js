@@ -10,7 +10,7 @@ import { maskAt, pressureText, tokenText, valuesAt } from "./parts/field_values.
 import { buildCard, describeCard, showTip } from "./parts/map_card.js";
 import { buildAside, buildHelp, fillTable } from "./parts/explorer_words.js";
 
-const NARROWEST_CARD = 300;
+const NARROWEST_CARD = 345;
 const MOST_COLUMNS = 4;
 const INKS = {
   muted: "muted", void: "void", frame: "frame", graticule: "graticule", coast: "coast", coastHalo: "coast-halo",
@@ -184,7 +184,8 @@ function render({ model, el }) {
     }
   }
   function geometry(card) {
-    const layout = mapLayout(frame, card.map.clientWidth);
+    card.width = card.map.clientWidth || card.width; // JupyterLab hides the page for a moment when its theme changes
+    const layout = mapLayout(frame, card.width);
     return { layout, project: projection(frame, layout.left, layout.top, layout.width, layout.height) };
   }
   function coastOf(layout, project) {
@@ -263,7 +264,7 @@ function render({ model, el }) {
 
   function draw() {
     view.waiting = null;
-    if (grid.clientWidth === 0) return;
+    if (grid.clientWidth === 0 && !cards[0].width) return;
     const started = performance.now();
     const scheme = pageScheme();
     root.dataset.arlScheme = scheme;
@@ -296,6 +297,7 @@ function render({ model, el }) {
   // ---- size, scheme, Python
 
   function arrange() {
+    if (grid.clientWidth === 0) return;
     const items = cards.length + 1;
     const empty = (columns) => (columns - (items % columns)) % columns;
     let columns = 1;

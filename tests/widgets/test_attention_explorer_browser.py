@@ -339,7 +339,7 @@ def test_fits_the_width_in_both_schemes(page: Path, pictures: Path, width: int, 
         )
         assert columns == {1400: 3, 800: 2, 420: 1}[width]
         cut = driver.execute_script(
-            "return [...document.querySelectorAll('.arl-title, .arl-slot, .arl-button span, .arl-caption')]"
+            "return [...document.querySelectorAll('.arl-title, .arl-kind, .arl-slot, .arl-button span')]"
             ".filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map((e) => e.textContent)"
         )
         assert cut == []
@@ -380,6 +380,9 @@ def test_the_pages_scheme_comes_before_the_readers(driver: WebDriver) -> None:
     assert scheme() == "dark"
     driver.execute_script("document.body.dataset.jpThemeLight = 'true'")
     assert scheme() == "light"
+    # JupyterLab hides the page for a moment while its theme changes.
+    driver.execute_script(f"{ROOT}.style.display = 'none'; document.body.dataset.jpThemeLight = 'false'")
+    assert scheme() == "dark"
 
 
 @pytest.fixture

@@ -227,7 +227,7 @@ function outlineQuery(ctx, { query, project, inks }) {
   ctx.lineJoin = "miter";
   ctx.lineCap = "butt";
   ctx.setLineDash(query.solid ? [] : [5, 3]);
-  for (const [ink, thickness] of [[inks.queryHalo, query.solid ? 5.5 : 4.5], [inks.query, query.solid ? 3 : 2.5]]) {
+  for (const [ink, thickness] of [[inks.queryHalo, query.solid ? 6 : 5], [inks.query, query.solid ? 3.2 : 2.6]]) {
     ctx.strokeStyle = ink;
     ctx.lineWidth = thickness;
     ctx.strokeRect(x, y, width, height);

@@ -27,7 +27,7 @@ export function buildCard(field, on) {
   const node = element("figure", { class: "arl-card", "data-arl-field": field.name },
     element("div", { class: "arl-card-head" }, title, kind, slot), map,
     element("div", { class: "arl-card-foot" }, caption, slots));
-  const card = { field, node, title, kind, slot, canvas, message, tip, map, caption, slots, slotButtons: [] };
+  const card = { field, node, title, kind, slot, canvas, message, tip, map, caption, slots, slotButtons: [], width: 0 };
   map.addEventListener("pointermove", (event) => on.hover(card, event));
   map.addEventListener("pointerleave", on.leave);
   map.addEventListener("click", (event) => on.click(card, event));
@@ -119,7 +119,7 @@ export function showTip(card, { data, cursor, slot, row, layout, project }) {
     `${text}${hidden ? " (hidden)" : ""} · ${placeText(cursor.lat, cursor.lon)}`);
   const x = project.x(cursor.lon);
   const half = tip.offsetWidth / 2;
-  const left = Math.min(Math.max(x - half, 0), card.map.clientWidth - 2 * half);
+  const left = Math.min(Math.max(x - half, 0), card.width - 2 * half);
   const above = project.y(cursor.lat + field.token[0] / 2) - 34;
   tip.style.left = `${left}px`;
   tip.style.top = `${above >= layout.top ? above : project.y(cursor.lat - field.token[0] / 2) + 8}px`;

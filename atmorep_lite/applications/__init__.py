@@ -1,0 +1,1 @@
+"""What one trained model is used for: xarray in, xarray out."""

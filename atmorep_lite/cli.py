@@ -1,0 +1,92 @@
+"""The command line: ``atmorep-lite train | demo | data simulate``.
+
+Every error that a user can cause is one sentence on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atmorep_lite.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="A small AtmoRep: data, training, demo.")
+data_app = typer.Typer(no_args_is_help=True, help="Make or inspect data.")
+app.add_typer(data_app, name="data")
+
+RunDir = Annotated[Path, typer.Option(help="Folder for weights, log and the state to resume from.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in this folder.")]
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A preset (demo, shipped, paper, ...) or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes, as key=value: training.seed=1")
+    ] = None,
+    run_dir: RunDir = Path("runs/run"),
+    resume: Resume = False,
+) -> None:
+    """Train a model; Ctrl-C saves and says how to go on."""
+    from atmorep_lite.config import load_config
+    from atmorep_lite.training.loop import train as run
+    from atmorep_lite.training.progress import ProgressBar
+
+    source = (
+        str(run_dir / "config.yaml")
+        if resume and (run_dir / "config.yaml").exists() and config == "."
+        else config
+    )
+    settings = load_config(source, overrides or [])
+    with ProgressBar() as bar:
+        model = run(settings, run_dir, resume=resume, report=bar)
+    if model is None:
+        again = " ".join(["atmorep-lite train", config, *(overrides or []), f"--run-dir {run_dir} --resume"])
+        typer.echo(f"Stopped and saved. Go on with: {again}")
+        raise typer.Exit(130)
+    typer.echo(f"The trained model is in {run_dir}; load it with AtmoRep.from_pretrained({str(run_dir)!r}).")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for tables, figures and the attention explorer.")] = Path(
+        "demo"
+    ),
+    resume: Resume = False,
+) -> None:
+    """Train a small AtmoRep on the shipped atmosphere (3 minutes on 2 cores) and show what it can do."""
+    from atmorep_lite.demo import run_demo
+
+    if not run_demo(out, resume=resume):
+        typer.echo(f"Stopped and saved. Go on with: atmorep-lite demo --out {out} --resume")
+        raise typer.Exit(130)
+
+
+@data_app.command("simulate")
+def simulate_command(
+    out: Annotated[Path, typer.Argument(help="Zarr folder to write.")],
+    start: Annotated[str, typer.Option(help="First day of the record, YYYY-MM-DD.")] = "2001-01-01",
+    days: Annotated[float, typer.Option(min=0.125, help="Length of the record in days.")] = 10.0,
+    every_hours: Annotated[float, typer.Option(min=0.5, help="Output interval in hours.")] = 3.0,
+    spinup_days: Annotated[float, typer.Option(min=0.5, help="Days simulated before the record.")] = 90.0,
+    truncation: Annotated[int, typer.Option(help="Spectral truncation of the simulation.")] = 31,
+) -> None:
+    """Simulate an atmosphere in ERA5's layout (needs the extra `simulate`, in an environment of its own)."""
+    from atmorep_lite.data.simulate import SimulationSettings, simulate
+
+    settings = SimulationSettings(
+        start=start, days=days, every_hours=every_hours, spinup_days=spinup_days, truncation=truncation
+    )
+    simulate(out, settings, report=typer.echo)
+
+
+def main() -> None:
+    """Entry point of ``atmorep-lite``."""
+    try:
+        app()
+    except UserError as error:
+        print(f"atmorep-lite: {error}", file=sys.stderr)
+        sys.exit(2)
