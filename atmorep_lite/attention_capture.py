@@ -14,8 +14,10 @@ import xarray as xr
 from atmorep_lite.attention import locality_slopes
 from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
 from atmorep_lite.config import FieldConfig, ModelConfig
+from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Neighbourhoods, Place
 from atmorep_lite.errors import UserError
+from atmorep_lite.layout import dates
 from atmorep_lite.masking import forecast_masks
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.atmorep import Trace
@@ -59,7 +61,7 @@ def capture_attention(
     slots = model.run_config.masking.forecast_slots if forecast else 0
     known = steps - slots * config.fields[0].token_size[0]
     data = Neighbourhoods(dataset, config, model.normalizer, least_steps=known)
-    place = _place(data, np.datetime64(time, "ns"), known, latitude, longitude, (height, width))
+    place = _place(data, dates(time)[0], known, latitude, longitude, (height, width))
     batch = data.batch([place], known_steps=known)
     tokens = batch.tokens
     if slots:
@@ -72,7 +74,10 @@ def capture_attention(
     fields = {}
     for f in config.fields:
         shown = predictions[f.name].mean if f.name in predictions else tokens[f.name].values
-        fields[f.name] = _captured_field(model, data, dataset, f, tokens[f.name], shown, place, times)
+        units = str(dataset[f.name].attrs.get("units", ""))
+        fields[f.name] = _captured_field(
+            model.normalizer, data, units, f, tokens[f.name], shown, place, times
+        )
     return AttentionCapture(fields, _captured_pairs(config, trace))
 
 
@@ -90,9 +95,9 @@ def _captured_pairs(config: ModelConfig, trace: Trace) -> dict[tuple[str, str], 
 
 
 def _captured_field(
-    model: AtmoRep,
+    normalizer: Normalizer,
     data: Neighbourhoods,
-    dataset: xr.Dataset,
+    units: str,
     f: FieldConfig,
     tokens: FieldTokens,
     predicted: torch.Tensor,
@@ -100,7 +105,7 @@ def _captured_field(
     times: np.ndarray,
 ) -> CapturedField:
     """Visible tokens show the data, hidden ones the model's prediction."""
-    _, height, width = model.config.extent
+    _, height, width = f.extent
     tt, ty, tx = f.token_size
     shown = torch.where(tokens.mask[..., None], predicted, tokens.values)
     grid = detokenize(shown, f.token_size)[0, :, tt - 1 :: tt].numpy()
@@ -116,8 +121,8 @@ def _captured_field(
             "longitude": data.longitude[columns % len(data.longitude)],
         },
     )
-    normalizer = model.normalizer.at(latitude, template["longitude"].values) if model.normalizer else None
-    physical = normalizer.denormalize(template)[f.name].transpose("level", "time", "latitude", "longitude")
+    here = normalizer.at(latitude, template["longitude"].values)
+    physical = here.denormalize(template)[f.name].transpose("level", "time", "latitude", "longitude")
     newest = times.reshape(-1, tt)
     return CapturedField(
         name=f.name,
@@ -129,7 +134,7 @@ def _captured_field(
         position=token_positions(tokens.info).flatten(1, 4)[0].numpy(),
         values=physical.values.astype(np.float32),
         mask=tokens.mask[0].numpy(),
-        units=dataset[f.name].attrs.get("units", ""),
+        units=units,
     )
 
 

@@ -158,16 +158,14 @@ def attention_maps(
                 "choose fewer queries, layers or heads"
             )
         weights = _weights(source, pair, chosen_layers, chosen_heads, chosen_queries, temperature)
-        nodes[f"{query_field}/{key_field}"] = xr.Dataset(
+        node = xr.Dataset(
             {"attention": (("layer", "head", "query", "key"), weights)},
-            coords={
-                "layer": chosen_layers,
-                "head": chosen_heads,
-                **_index("query", source.fields[query_field], chosen_queries),
-                **_index("key", source.fields[key_field], None),
-            },
+            coords={"layer": chosen_layers, "head": chosen_heads},
             attrs={"query_field": query_field, "key_field": key_field, "stage": pair.stage},
         )
+        labels = _index("query", source.fields[query_field], chosen_queries)
+        labels |= _index("key", source.fields[key_field], None)
+        nodes[f"{query_field}/{key_field}"] = node.assign_coords(labels)
     return xr.DataTree.from_dict(nodes)
 
 
@@ -209,9 +207,9 @@ def _chosen(what: str, wanted: Sequence[int] | None, count: int) -> list[int]:
     return [int(item) for item in wanted]
 
 
-def _index(axis: str, field: CapturedField, chosen: list[int] | None) -> dict[str, xr.Coordinates]:
+def _index(axis: str, field: CapturedField, chosen: list[int] | None) -> xr.Coordinates:
     index = pd.MultiIndex.from_product(
         [field.level, field.time, field.latitude, field.longitude],
         names=[f"{axis}_{name}" for name in ("level", "time", "latitude", "longitude")],
     )
-    return dict(xr.Coordinates.from_pandas_multiindex(index if chosen is None else index[chosen], axis))
+    return xr.Coordinates.from_pandas_multiindex(index if chosen is None else index[chosen], axis)

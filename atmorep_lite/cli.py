@@ -65,6 +65,26 @@ def demo(
         raise typer.Exit(130)
 
 
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A shipped model (demo) or a model folder.")] = "demo",
+    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("skill.csv"),
+) -> None:
+    """Score a model on the shipped test record, beside persistence, climatology, ridge and its convolution."""
+    from atmorep_lite.data.samples import open_sample
+    from atmorep_lite.evaluation import LEADS, compare, initial_times
+    from atmorep_lite.model import AtmoRep
+    from atmorep_lite.report import print_skill, write_skill
+    from atmorep_lite.verification import skill_table
+
+    trained, truth = AtmoRep.from_pretrained(model), open_sample("test")
+    forecasts = compare(trained, open_sample("train"), truth, initial_times(truth))
+    table = skill_table(forecasts, truth, LEADS)
+    write_skill(table, out)
+    print_skill(table)
+    typer.echo(f"Written to {out}.")
+
+
 @data_app.command("simulate")
 def simulate_command(
     out: Annotated[Path, typer.Argument(help="Zarr folder to write.")],

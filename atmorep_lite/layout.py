@@ -22,6 +22,20 @@ def hours(count: float | Sequence[float] | np.ndarray) -> np.ndarray:
     return (np.asarray(count, np.float64) * 3600).round().astype("timedelta64[s]").astype("timedelta64[ns]")
 
 
+def dates(times: object) -> np.ndarray:
+    """One or several times, as text or any kind of date, as an array of ``datetime64[ns]``.
+
+    Raises
+    ------
+    UserError
+        If they are no dates.
+    """
+    try:
+        return np.atleast_1d(np.asarray(times, "datetime64[ns]"))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{times!r} is not a date; write dates like 2001-01-31T12:00") from error
+
+
 def forecast_dataset(
     values: Mapping[str, np.ndarray], like: xr.Dataset, times: np.ndarray, leads: Sequence[float]
 ) -> xr.Dataset:

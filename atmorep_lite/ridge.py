@@ -8,7 +8,7 @@ products* of all channels,
 
 for the few lags d that fit into the stencil; a Fourier transform along the ring turns them into one small
 matrix product per wavenumber.  The Gram matrix of a 5x5 stencil is then gathered from R without ever
-building the inputs, which saves a factor of about 15 in arithmetic and nearly all memory.
+building the inputs, which saves a factor of some tens in arithmetic and nearly all memory.
 
 Axes in names: t time, k wavenumber, y latitude row, x longitude, c channel (field and level), m target.
 """

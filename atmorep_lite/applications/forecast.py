@@ -13,9 +13,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Neighbourhoods, Place
 from atmorep_lite.errors import UserError
-from atmorep_lite.layout import forecast_dataset
+from atmorep_lite.layout import dates, forecast_dataset
 from atmorep_lite.masking import forecast_masks
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.tokens import detokenize
@@ -78,7 +79,9 @@ def forecast(
             everything[name].append(globe if members else globe.mean(0, keepdims=True))
     spacing = (data.time[1] - data.time[0]) / np.timedelta64(1, "h")
     leads = [float(spacing) * (k + 1) for k in range(steps - known)]
-    return _physical(model, dataset, everything, data.time[np.array(first_steps) + known - 1], leads, members)
+    initial = data.time[np.array(first_steps) + known - 1]
+    levels = {name: config.field(name).levels for name in everything}
+    return _physical(model.normalizer, dataset, levels, everything, initial, leads, members)
 
 
 def tile_starts(data: Neighbourhoods, height: int, width: int) -> tuple[list[int], list[int]]:
@@ -98,12 +101,8 @@ def tile_starts(data: Neighbourhoods, height: int, width: int) -> tuple[list[int
 def _first_steps(data: Neighbourhoods, times: Sequence | np.ndarray | None, known: int) -> list[int]:
     if times is None:
         return list(range(len(data.time) - known + 1))
-    try:
-        wanted = np.atleast_1d(np.asarray(times, "datetime64[ns]"))
-    except ValueError as error:
-        raise UserError(f"the initial times {times!r} are not dates like 2001-01-31T12:00") from error
     steps = []
-    for time in wanted:
+    for time in dates(times):
         found = np.flatnonzero(data.time == time)
         if not len(found):
             raise UserError(f"the data hold no state at {str(time)[:16]}, so no forecast can start there")
@@ -155,8 +154,9 @@ def _blend(
 
 
 def _physical(
-    model: AtmoRep,
+    normalizer: Normalizer,
     dataset: xr.Dataset,
+    levels: dict[str, tuple[int, ...]],
     everything: dict[str, list[np.ndarray]],
     times: np.ndarray,
     leads: list[float],
@@ -164,13 +164,13 @@ def _physical(
 ) -> xr.Dataset:
     parts = []
     for name, globes in everything.items():
-        levels = model.config.field(name).levels
         # [time, member, level, lead, y, x] -> [time, lead, member, level, y, x]
         values = np.stack(globes).transpose(0, 3, 1, 2, 4, 5)
         like = dataset[[name]]
-        like = like.expand_dims(level=[0]) if levels == (0,) else like.sel(level=list(levels))
+        surface = levels[name] == (0,)
+        like = like.expand_dims(level=[0]) if surface else like.sel(level=list(levels[name]))
         normal = forecast_dataset({name: values if members else values[:, :, 0]}, like, times, leads)
-        physical = model.normalizer.denormalize(normal)
+        physical = normalizer.denormalize(normal)
         physical[name].attrs = dict(dataset[name].attrs)
         parts.append(
             physical.transpose("time", "prediction_timedelta", ..., "level", "latitude", "longitude")

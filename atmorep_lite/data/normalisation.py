@@ -45,7 +45,7 @@ class Normalizer:
         else:
             mean = dataset.mean("time")
         squares = ((dataset - mean) ** 2).mean("time")
-        std = np.sqrt(squares if kind == "local" else squares.weighted(weights).mean(space))
+        std = (squares if kind == "local" else squares.weighted(weights).mean(space)) ** 0.5
         mean, std = mean.compute(), std.compute()
         for name in dataset.data_vars:
             if not bool((std[name] > 0).all()):

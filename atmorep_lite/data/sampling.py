@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from atmorep_lite.config import ModelConfig
+from atmorep_lite.config import FieldConfig, ModelConfig
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.opening import check_finite, select
 from atmorep_lite.errors import UserError
@@ -64,7 +64,7 @@ class Neighbourhoods:
         self.longitude = dataset["longitude"].values.astype(float)
         self._check_extent(model.extent[0] if least_steps is None else least_steps)
         self.spans_globe = is_global(self.longitude)
-        self.fields = {f.name: _normalised(dataset, f.name, f.levels, normalizer) for f in model.fields}
+        self.fields = {f.name: _normalised(dataset, f, normalizer) for f in model.fields}
         self.static = _static_maps(dataset, self.latitude, self.longitude)
 
     @property
@@ -171,13 +171,22 @@ def is_global(longitude: np.ndarray) -> bool:
     return len(longitude) > 1 and abs((longitude[1] - longitude[0]) * len(longitude) - 360.0) < 1e-3
 
 
-def _normalised(
-    dataset: xr.Dataset, name: str, levels: tuple[int, ...], normalizer: Normalizer
-) -> np.ndarray:
-    """``[level, time, latitude, longitude]`` float32; level 0 stands for a surface field."""
-    wanted = select(dataset, [name], None if levels == (0,) else levels).load()
+def load_field(dataset: xr.Dataset, field: FieldConfig) -> xr.Dataset:
+    """One field on its levels (level 0 stands for a surface field), in memory.
+
+    Raises
+    ------
+    UserError
+        If it is not there, or holds a NaN.
+    """
+    wanted = select(dataset, [field.name], None if field.levels == (0,) else np.array(field.levels)).load()
     check_finite(wanted)
-    (values,) = normalizer.normalize(wanted).data_vars.values()
+    return wanted
+
+
+def _normalised(dataset: xr.Dataset, field: FieldConfig, normalizer: Normalizer) -> np.ndarray:
+    """``[level, time, latitude, longitude]`` float32."""
+    (values,) = normalizer.normalize(load_field(dataset, field)).data_vars.values()
     if "level" not in values.dims:
         values = values.expand_dims("level")
     return np.ascontiguousarray(values.transpose("level", "time", "latitude", "longitude").values)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -141,7 +142,7 @@ def simulate(
     return out
 
 
-def _build(settings: SimulationSettings):
+def _build(settings: SimulationSettings) -> tuple[Any, Any, _Grids]:
     import jax
     import jcm
     from dinosaur import horizontal_interpolation, spherical_harmonic
@@ -171,7 +172,7 @@ def _build(settings: SimulationSettings):
     regrid = jax.jit(horizontal_interpolation.ConservativeRegridder(native, target))
 
     @jax.jit
-    def curl_and_divergence(u, v):
+    def curl_and_divergence(u: Any, v: Any) -> tuple[Any, ...]:
         modal = jax.vmap(lambda a, b: spherical_harmonic.uv_nodal_to_vor_div_modal(native, a, b))(u, v)
         return tuple(jax.vmap(native.to_nodal)(m) for m in modal)
 
@@ -180,8 +181,8 @@ def _build(settings: SimulationSettings):
 
 @dataclass(frozen=True)
 class _Grids:
-    native: object
-    target: object
+    native: Any
+    target: Any
     regrid: Callable
     curl_and_divergence: Callable
     terrain: Path
@@ -198,7 +199,7 @@ class _Grids:
         return np.swapaxes(np.asarray(self.regrid(values)), -1, -2)[..., ::-1, :].astype(np.float32)
 
 
-def _canonical(raw: xr.Dataset, model, grid: _Grids, settings: SimulationSettings) -> xr.Dataset:
+def _canonical(raw: xr.Dataset, model: Any, grid: _Grids, settings: SimulationSettings) -> xr.Dataset:
     if raw.level.values[0] > raw.level.values[-1]:
         raw = raw.isel(level=slice(None, None, -1))
     u, v = np.asarray(raw.u_wind), np.asarray(raw.v_wind)
@@ -240,7 +241,7 @@ def _static(grid: _Grids) -> xr.Dataset:
     )
     dims = ("latitude", "longitude")
 
-    def variable(name: str, values: np.ndarray):
+    def variable(name: str, values: xr.DataArray) -> tuple[tuple[str, str], np.ndarray, dict[str, str]]:
         attrs = {"units": FIELDS[name].units, "standard_name": FIELDS[name].standard_name}
         return dims, grid.onto_target(values.transpose("lon", "lat").values), attrs
 

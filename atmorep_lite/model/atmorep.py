@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -209,7 +210,8 @@ class AtmoRep(nn.Module):
             before = dict(states)
             for name in self.config.names:
                 record = None if trace is None else trace.setdefault(("encoder", layer, name), {})
-                states[name] = self.encoders[name][layer](before[name], before, bias[name], record)
+                block = cast(nn.ModuleList, self.encoders[name])[layer]
+                states[name] = block(before[name], before, bias[name], record)
                 outputs[name].append(states[name])
         return outputs
 
@@ -219,7 +221,7 @@ class AtmoRep(nn.Module):
         """Decoder of one field: block ``l`` attends to the ``l``-th encoder output counted from the end."""
         x = encoded[-1]
         bias = self._decoder_bias(tokens)
-        for layer, block in enumerate(self.decoders[name]):
+        for layer, block in enumerate(cast(nn.ModuleList, self.decoders[name])):
             record = None if trace is None else trace.setdefault(("decoder", layer, name), {})
             x = block(x, encoded[-1 - layer], bias, record)
         return x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def harmonic_positions(
     rows = flat // (ny if published else nx)
     columns = flat % nx
 
-    def wave(function, index: Tensor, factor: float = 1.0) -> Tensor:
+    def wave(function: Callable[[Tensor], Tensor], index: Tensor, factor: float = 1.0) -> Tensor:
         return function(factor * index[:, None].double() * frequency.double()).float()
 
     space_even, space_odd = 0.5 * wave(torch.sin, rows, 8.0), 0.5 * wave(torch.cos, columns, 8.0)
@@ -51,6 +52,8 @@ class TokenEmbedding(nn.Module):
     tokens in C order.  The information net starts at zero, so place and time enter only as far as they help.
     With ``flag_hidden`` a learnt vector is added to hidden tokens.
     """
+
+    position: Tensor
 
     def __init__(self, field: FieldConfig, *, published: bool, flag_hidden: bool) -> None:
         super().__init__()

@@ -51,7 +51,7 @@ def find_pretrained(name_or_path: str | os.PathLike[str]) -> Path:
     if not path.is_dir():
         known = ", ".join(shipped) or "none"
         raise UserError(
-            f"there is no model {str(name_or_path)!r}; give a model folder or a shipped model's name ({known})"
+            f"there is no model {str(name_or_path)!r}; give a model folder or a shipped one's name ({known})"
         )
     return path
 

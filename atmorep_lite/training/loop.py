@@ -19,9 +19,9 @@ import xarray as xr
 
 from atmorep_lite.config import Config, StageConfig, dump_config
 from atmorep_lite.data.normalisation import Normalizer
-from atmorep_lite.data.opening import check_finite, open_dataset, select
+from atmorep_lite.data.opening import open_dataset
 from atmorep_lite.data.samples import SAMPLES, open_sample
-from atmorep_lite.data.sampling import Neighbourhoods
+from atmorep_lite.data.sampling import Neighbourhoods, load_field
 from atmorep_lite.errors import UserError
 from atmorep_lite.losses import check_losses
 from atmorep_lite.masking import draw_masks
@@ -58,12 +58,7 @@ def open_source(name: str, period: tuple[str, str] | None = None) -> xr.Dataset:
 
 def fit_normalizer(dataset: xr.Dataset, config: Config) -> Normalizer:
     """Statistics of every field and level of the model."""
-    parts = []
-    for f in config.model.fields:
-        part = select(dataset, [f.name], None if f.levels == (0,) else f.levels).load()
-        check_finite(part, list(part.data_vars))
-        parts.append(part)
-    fits = [Normalizer.fit(part, config.data.normalization) for part in parts]
+    fits = [Normalizer.fit(load_field(dataset, f), config.data.normalization) for f in config.model.fields]
     return Normalizer(
         *(xr.merge([getattr(fit, kind) for fit in fits], join="outer") for kind in ("mean", "std"))
     )
@@ -129,21 +124,18 @@ def train(
     run_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(run_dir / "config.yaml", lambda path: path.write_text(dump_config(config)))
 
-    with _stop_requests() as stop_requested, _Log(run_dir / "log.csv", append=state is not None) as log:
+    done = None if state is None else (state["stage"], state["step"])
+    with _stop_requests() as stop_requested, _Log(run_dir / "log.csv", done) as log:
+
+        def tell(progress: Progress) -> None:
+            report(progress)
+            log.write(progress)
+
         for index in range(first_stage, len(config.training.stages)):
             begun = state if state is not None and state["stage"] == index else None
-            finished = _run_stage(
-                index,
-                config,
-                model,
-                data,
-                validation,
-                begun,
-                state_path,
-                stop_requested,
-                lambda p: (report(p), log.write(p)),
-            )
-            if not finished:
+            if not _run_stage(
+                index, config, model, data, validation, begun, state_path, stop_requested, tell
+            ):
                 return None
     model.run_config, model.normalizer = config, normalizer
     save_model(run_dir, model)
@@ -266,13 +258,18 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 class _Log:
-    """``log.csv``: one row per step."""
+    """``log.csv``: one row per step.  A resumed run drops rows after its (stage, step), written anew."""
 
-    def __init__(self, path: Path, *, append: bool) -> None:
-        self._file = path.open("a" if append else "w", newline="")
+    columns = ("stage", "part", "step", "loss", "validation", "seconds")
+
+    def __init__(self, path: Path, done: tuple[int, int] | None) -> None:
+        kept = []
+        if done is not None and path.exists():
+            rows = [row for row in csv.reader(path.read_text().splitlines()) if len(row) == len(self.columns)]
+            kept = [row for row in rows[1:] if (int(row[0]), int(row[2])) <= done]
+        self._file = path.open("w", newline="")
         self._rows = csv.writer(self._file)
-        if not append:
-            self._rows.writerow(("stage", "part", "step", "loss", "validation", "seconds"))
+        self._rows.writerows((self.columns, *kept))
 
     def __enter__(self) -> _Log:
         return self

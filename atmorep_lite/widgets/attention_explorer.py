@@ -34,7 +34,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         Layers and self-attention heads to take along, counted from 0; all where left out. Coupling heads all
         come along. Fewer make a smaller page.
     precision
-        Number format of queries and keys: "float16" (a row is within 0.1 % of its peak) or "float32".
+        Number format of queries and keys: "float16" (a row is within about 0.1 % of its peak) or "float32".
     title, caption
         Shown above and below the maps; say "simulated" here where the atmosphere is.
 

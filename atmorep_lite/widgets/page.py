@@ -27,7 +27,7 @@ style-src 'unsafe-inline'; img-src data:">
 :root {{ color-scheme: light dark; }}
 body {{
   margin: 0; background: #fff;
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif;
+  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
 }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #0f1318; }} }}
 main {{ max-width: 1480px; margin: 0 auto; padding: clamp(8px, 1.6vw, 24px); }}

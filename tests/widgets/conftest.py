@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.widgets.explorer_page import open_page
 from tests.widgets.synthetic import make_capture
 
 if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
+
     from atmorep_lite.attention_maps import AttentionCapture
     from atmorep_lite.widgets import AttentionExplorer
 
@@ -38,3 +41,10 @@ def explorer(capture: AttentionCapture) -> AttentionExplorer:
 def page(explorer: AttentionExplorer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The explorer's stand-alone page."""
     return explorer.to_html(tmp_path_factory.mktemp("explorer") / "explorer.html")
+
+
+@pytest.fixture
+def driver(browser: WebDriver, page: Path) -> WebDriver:
+    """The page, freshly loaded from the disk."""
+    open_page(browser, page.as_uri())
+    return browser

@@ -1,0 +1,79 @@
+"""What the browser tests of the explorer share: open its page, point at places, read what it shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+
+from tests.widgets.synthetic import LATITUDE, LONGITUDE
+
+SHAPE = (2, 3, 8, 16)
+ROOT = "document.querySelector('.arl-root')"
+# Distinct colours of each canvas, sampled on a grid of points.
+COLOURS = """
+return [...document.querySelectorAll('.arl-canvas')].map((canvas) => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const seen = new Set();
+  for (let i = 0; i < data.length; i += 28) seen.add((data[i] << 16) + (data[i + 1] << 8) + data[i + 2]);
+  return seen.size;
+});
+"""
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The condition's first true value; fails after a while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the page did not come to what was waited for")
+
+
+def open_page(driver: WebDriver, url: str) -> None:
+    driver.get(url)
+    wait_for(lambda: driver.execute_script(f"return {ROOT}?.dataset.arlDraws"))
+
+
+def settle(driver: WebDriver) -> None:
+    """Wait for the next two frames: what was asked for is drawn."""
+    driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+
+def selected(driver: WebDriver) -> dict[str, Any]:
+    return driver.execute_script(f"return {ROOT}.arl.selected()")
+
+
+def card(driver: WebDriver, field: str) -> WebElement:
+    return driver.find_element(By.CSS_SELECTOR, f'.arl-card[data-arl-field="{field}"]')
+
+
+def page_weights(driver: WebDriver, field: str) -> np.ndarray:
+    return np.array(driver.execute_script(f"return [...{ROOT}.arl.weights('{field}')]")).reshape(SHAPE)
+
+
+def point_at(driver: WebDriver, field: str, latitude: float, longitude: float) -> ActionChains:
+    """Actions that end with the pointer on a place of a field's map, found from the frame's known edges."""
+    found = card(driver, field).find_element(By.CSS_SELECTOR, ".arl-map")
+    driver.execute_script("arguments[0].scrollIntoView({ block: 'center' })", found)
+    width = driver.execute_script("return arguments[0].clientWidth", found)
+    tall = driver.execute_script("return arguments[0].clientHeight", found)
+    inner = width - 48  # margins 38 and 10 of the map; 7 above it
+    west, north = LONGITUDE[0] - 5.625, LATITUDE[0] + 5.625
+    x = 38 + (longitude - west) / 180 * inner
+    y = 7 + (north - latitude) / 90 * inner / 2
+    return ActionChains(driver).move_to_element_with_offset(found, round(x - width / 2), round(y - tall / 2))
+
+
+def press(driver: WebDriver, group: str, button: str) -> None:
+    """Click a button of the control labelled ``group``."""
+    path = f"//fieldset[legend='{group}']//label[span='{button}']"
+    driver.find_element(By.XPATH, path).click()
+    settle(driver)
