@@ -70,7 +70,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model (demo) or a model folder.")] = "demo",
     out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("skill.csv"),
 ) -> None:
-    """Score a model on the shipped test record, beside persistence, climatology, ridge and its convolution."""
+    """Score a model on the shipped test record, beside what it must beat."""
     from atmorep_lite.data.samples import open_sample
     from atmorep_lite.evaluation import LEADS, compare, initial_times
     from atmorep_lite.model import AtmoRep

@@ -1,4 +1,4 @@
-"""The demonstration: train a small AtmoRep on the shipped atmosphere, forecast the held-out record, show the skill."""
+"""The demonstration: train on the shipped atmosphere, forecast the held-out record, show the skill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atmorep_lite.training.progress import ProgressBar
 from atmorep_lite.verification import skill_table
 
 #: Where the explorer and the maps look: the North Atlantic.
-CENTRE = {"latitude": 45.0, "longitude": 320.0}
+CENTRE = (45.0, 320.0)
 
 
 def run_demo(out: Path, *, resume: bool = False, console: Console | None = None) -> bool:
@@ -34,7 +34,7 @@ def run_demo(out: Path, *, resume: bool = False, console: Console | None = None)
     run = out / "run"
     if not resume:
         shutil.rmtree(run, ignore_errors=True)
-    console.print("Training on the shipped simulated atmosphere: first the grid-scale skip, then the transformer.")
+    console.print("Training on the shipped, simulated atmosphere: the grid-scale skip, then the transformer.")
     with ProgressBar(console) as bar:
         model = train(load_config("demo"), run, resume=resume, report=bar)
     if model is None:
@@ -47,12 +47,19 @@ def run_demo(out: Path, *, resume: bool = False, console: Console | None = None)
     write_skill(table, out / "skill.csv")
     print_skill(table, console)
     draw(model, truth, forecasts["atmorep_lite"], times, table, out)
-    console.print(f"Written to {out}: skill.csv, skill.png, forecast_*.png and attention.html; open the last in a browser.")
+    console.print(
+        f"Written to {out}: skill.csv, skill.png, forecast_*.png, and attention.html for a browser."
+    )
     return True
 
 
 def draw(
-    model: AtmoRep, truth: xr.Dataset, predicted: xr.Dataset, times: np.ndarray, table: pd.DataFrame, out: Path
+    model: AtmoRep,
+    truth: xr.Dataset,
+    predicted: xr.Dataset,
+    times: np.ndarray,
+    table: pd.DataFrame,
+    out: Path,
 ) -> None:
     """Figures of the skill and of one 24-hour forecast, and the stand-alone attention explorer."""
     from atmorep_lite.plotting import forecast_maps, save_figure, skill_plot
@@ -63,7 +70,7 @@ def draw(
     for name in ("vorticity", "temperature"):
         figure = forecast_maps(truth, predicted, name, level=500, lead_hours=24, time=time)
         save_figure(figure, out / f"forecast_{name}.png")
-    capture = capture_attention(model, truth, time, **CENTRE)
+    capture = capture_attention(model, truth, time, latitude=CENTRE[0], longitude=CENTRE[1])
     AttentionExplorer(
         capture, title="What the demo model attends to", caption="Simulated atmosphere."
     ).to_html(out / "attention.html")

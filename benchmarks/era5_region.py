@@ -1,10 +1,10 @@
-"""A real month: train on hourly ERA5 2 m temperature over the British Isles, forecast the last week, 6 hours ahead.
+"""A real month: train on hourly ERA5 2 m temperature over the British Isles, forecast the last week.
 
     python benchmarks/era5_region.py path/to/era5-2mt-2019-03-uk.grib
 
-The file is the tutorial sample ``era5-2mt-2019-03-uk.grib`` of github.com/pydata/xarray-data.  Prints the root mean
-square error by lead, beside persistence, the state a day before the valid time, and the mean of the training
-weeks.
+The file is the tutorial sample of that name in github.com/pydata/xarray-data.  Prints the root mean square
+error 1 to 6 hours ahead, beside persistence, the state a day before the valid time, and the mean of the
+training weeks.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def main(path: str) -> None:
     def rmse(error) -> float:
         return float(np.sqrt((error**2).weighted(weights).mean()))
 
-    table = Table(title=f"RMSE in K over {len(times)} forecasts from {str(times[0])[:16]} to {str(times[-1])[:16]}")
+    table = Table(
+        title=f"RMSE in K over {len(times)} forecasts from {str(times[0])[:16]} to {str(times[-1])[:16]}"
+    )
     table.add_column("")
     for lead in LEADS:
         table.add_column(f"{lead} h", justify="right")

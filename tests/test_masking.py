@@ -149,8 +149,7 @@ def test_published_corruption_mixes_as_often_as_it_says() -> None:
     picked, original = corrupted[mask], values[mask]
     zero = int((picked == 0).all(-1).sum())
     same = int((picked == original).all(-1).sum())
-    # zeroed and not mixed with noise: 0.9 * 0.8; untouched: 0.1 * 0.8 * 0.95 (smoothing keeps a 1-step 2 x 2 token
-    # near but not at its values)
+    # zeroed and not mixed with noise: 0.9 * 0.8; left as it is: 0.1 * 0.8 * 0.95
     assert stats.binomtest(zero, len(picked), 0.9 * 0.8).pvalue > 1e-3
     assert stats.binomtest(same, len(picked), 0.1 * 0.8 * 0.95).pvalue > 1e-3
     fractions = mask.flatten(1).double().mean(1)

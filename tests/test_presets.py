@@ -16,7 +16,7 @@ def test_preset_loads_and_builds(name: str) -> None:
 
 
 def test_paper_has_the_published_number_of_parameters() -> None:
-    """The published log of the six-field model prints 741,136,272; 144 of them are in a net that is never used."""
+    """The published log prints 741,136,272; 144 of them are in a net that is never used."""
     with torch.device("meta"):
         model = AtmoRep(load_config("paper").model)
     assert sum(p.numel() for p in model.parameters()) == 741_136_272 - 144

@@ -1,4 +1,4 @@
-"""Cutting into tokens, against loops; where and when tokens are, against pandas and spherical trigonometry."""
+"""Cutting into tokens against loops; where and when tokens are against pandas and trigonometry."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from atmorep_lite.data.opening import check_finite, open_dataset
 from atmorep_lite.errors import UserError
 
 AXES = ("time", "level", "latitude", "longitude")
+SLACK = 1e-3  # by how much, relatively, an error may exceed the one asked for
 _CENTRE = 128  # added to the differences: their upper bytes are then all zero and cost nothing
 
 
@@ -117,11 +118,7 @@ def pack(
             field = dataset[name].transpose(*(axis for axis in AXES if axis in dataset[name].dims)).load()
             steps = _write(field.astype(np.float32), store, dataset.attrs, tolerance, chunk_steps)
             report += _measured(field, store, steps)
-        too_coarse = [row for row in report if row.rms_error > 1.001 * tolerance * row.change]
-        if too_coarse:
-            raise UserError(
-                f"{too_coarse[0].field} cannot be stored to a tolerance of {tolerance:g} in 32 bits; raise it"
-            )
+        assert all(row.rms_error <= (1 + 2 * SLACK) * tolerance * row.change for row in report), report
         _zip(store, zipped)
         os.replace(zipped, path)
     return report
@@ -152,18 +149,25 @@ def _write(
     change = _change(values)
     if not (change > 0).all():
         raise UserError(f"{field.name} does not change in time on some level; leave it out or drop its time")
-    wanted = [step_for_error(values[:, i], tolerance * c) for i, c in enumerate(change)]
+    allowed = tolerance * change
+    wanted = np.array([step_for_error(values[:, i], error) for i, error in enumerate(allowed)])
     # A codec has one unit for the whole field; levels that need less use every 2nd, 4th, ... multiple of it.
-    unit = min(wanted)
-    multiples = np.array([2 ** int(math.log2(step / unit)) for step in wanted])
-    # The offset is a multiple of every step, so that zero stays zero (no negative humidity).
-    coarsest = float(unit * multiples.max())
-    offset = coarsest * round((float(values.min()) + float(values.max())) / 2 / coarsest)
-    integers = (
-        np.round((values.astype(float) - offset) / (unit * multiples)[:, None, None])
-        * multiples[:, None, None]
-    )
-    rounded = (integers * unit + offset).astype(np.float32)
+    unit = float(wanted.min())
+    multiples = 2 ** np.log2(wanted / unit).astype(int)
+    while True:
+        if unit < 4 * np.spacing(np.abs(values).max()):
+            raise UserError(
+                f"{field.name} cannot be stored to a tolerance of {tolerance:g} in 32 bits; raise it"
+            )
+        # The offset is a multiple of every step, so that zero stays zero (no negative humidity).
+        coarsest = float(unit * multiples.max())
+        offset = coarsest * round((float(values.min()) + float(values.max())) / 2 / coarsest)
+        steps = (unit * multiples)[:, None, None]
+        integers = np.round((values.astype(float) - offset) / steps) * multiples[:, None, None]
+        rounded = (integers * unit + offset).astype(np.float32)
+        if (_rms(rounded - values.astype(float)) <= (1 + SLACK) * allowed).all():
+            break
+        unit *= 0.99
     chunk = math.ceil(len(values) / math.ceil(len(values) / chunk_steps))
     encoding = {
         "chunks": (chunk, *(1 if axis == "level" else field.sizes[axis] for axis in field.dims[1:])),
@@ -183,6 +187,11 @@ def _write(
 def _change(values: np.ndarray) -> np.ndarray:
     """Standard deviation of the change per time step: ``[time, level, latitude, longitude] -> [level]``."""
     return np.diff(values, axis=0).std(axis=(0, 2, 3), dtype=float)
+
+
+def _rms(error: np.ndarray) -> np.ndarray:
+    """Root mean square: ``[time, level, latitude, longitude] -> [level]``."""
+    return np.sqrt((error**2).mean(axis=(0, 2, 3)))
 
 
 def _integer_type(integers: np.ndarray) -> np.dtype:
@@ -243,6 +252,7 @@ def _measured(field: xr.DataArray, store: Path, steps: np.ndarray) -> list[Packe
     shape = (field.sizes["time"], -1, field.sizes["latitude"], field.sizes["longitude"])
     values = field.values.reshape(shape)
     error = np.abs(stored.reshape(shape).astype(float) - values)
+    rms = _rms(error)
     levels = field["level"].values.tolist() if "level" in field.dims else [None]
     change = _change(values)
     return [
@@ -252,7 +262,7 @@ def _measured(field: xr.DataArray, store: Path, steps: np.ndarray) -> list[Packe
             units=str(field.attrs.get("units", "")),
             change=float(change[i]),
             step=float(steps[i]),
-            rms_error=float(np.sqrt((error[:, i] ** 2).mean())),
+            rms_error=float(rms[i]),
             max_error=float(error[:, i].max()),
             bytes_per_value=size / field.size,
         )

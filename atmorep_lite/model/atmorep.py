@@ -192,7 +192,7 @@ class AtmoRep(nn.Module):
                 static = values.new_zeros(
                     len(values), self.config.grid_skip.static_channels, *values.shape[-2:]
                 )
-            departure = self.grid_skip(filled, hidden[:, :, :: self._slot_steps], static)
+            departure = self.grid_skip(filled, hidden[:, :, :: self._slot_steps], static, table[:, 1])
             filled = filled + hidden * scale * departure
         return GridGuess(filled, hidden, scale)
 

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from atmorep_lite.config import GridSkipConfig
 
+#: The change of the change from step to step is about a third of the change, in 3-hourly data.
+SECOND_CHANGE = 3.0
+
 
 class Convolution(nn.Module):
     """A square convolution whose kernel is kept as a matrix ``[out, in * size * size]``, as Muon wants it."""
@@ -49,17 +52,25 @@ class GridSkip(nn.Module):
     """First guess of the departure from the fill, for every field, level and time step at once.
 
     ``filled`` ``[batch, variable, time, latitude, longitude]`` (variable = field and level), ``hidden`` the
-    same with one entry per token slot in time, ``static`` ``[batch, channel, latitude, longitude]`` ->
-    departures of the shape of ``filled``, in units of their typical size.
+    same with one entry per token slot in time, ``static`` ``[batch, channel, latitude, longitude]``,
+    ``step_change`` ``[variable]`` the typical change in one time step -> departures of the shape of
+    ``filled``, in units of their typical size.
     """
 
     def __init__(self, variables: int, steps: int, slots: int, settings: GridSkipConfig) -> None:
         super().__init__()
         width = settings.width
-        self.inputs = Convolution(variables * (steps + slots) + settings.static_channels, width, 3)
+        series = steps + (steps - 1) + (steps - 2)
+        channels = variables * (series + slots) + settings.static_channels
+        self.linear = Convolution(channels, variables * steps, 3, zero=True)
+        self.inputs = Convolution(channels, width, 3)
         self.blocks = nn.Sequential(*(GatedBlock(width) for _ in range(settings.blocks)))
         self.outputs = Convolution(width, variables * steps, 1, zero=True)
 
-    def forward(self, filled: Tensor, hidden: Tensor, static: Tensor) -> Tensor:
-        x = torch.cat((filled.flatten(1, 2), hidden.to(filled.dtype).flatten(1, 2), static), 1)
-        return self.outputs(self.blocks(self.inputs(x))).view_as(filled)
+    def forward(self, filled: Tensor, hidden: Tensor, static: Tensor, step_change: Tensor) -> Tensor:
+        # how the field changes is small beside the field; scaled up, a stencil learns from it at once
+        unit = step_change.view(-1, 1, 1, 1)
+        change = filled.diff(dim=2) / unit
+        series = (filled, change, SECOND_CHANGE * change.diff(dim=2), hidden.to(filled.dtype))
+        x = torch.cat((*(part.flatten(1, 2) for part in series), static), 1)
+        return (self.linear(x) + self.outputs(self.blocks(self.inputs(x)))).view_as(filled)

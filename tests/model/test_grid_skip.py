@@ -38,7 +38,8 @@ def test_block_adds_a_product_of_two_linear_maps() -> None:
     x = torch.randn(2, 4, 3, 3)
     normed = torch.nn.functional.layer_norm(x, x.shape[1:])
     a, b = (
-        torch.nn.functional.conv2d(normed, w.reshape(4, 4, 3, 3), padding=1) for w in block.pair.weight.split(4)
+        torch.nn.functional.conv2d(normed, w.reshape(4, 4, 3, 3), padding=1)
+        for w in block.pair.weight.split(4)
     )
     expected = x + torch.einsum("oi,bihw->bohw", block.out.weight, a * b)
     torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,172 @@
+"""Encoder and decoder layers inside the whole model, recomputed head by head from explicit softmax weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from atmorep_lite.attention import attend, attention_weights
+from atmorep_lite.model import AtmoRep
+from atmorep_lite.model.layers import MLP, DecoderLayer, EncoderLayer
+from atmorep_lite.tokens import token_positions
+from tests.tiny import HEAT, WIND, coupled_fields, random_tokens, tiny_field, tiny_model
+
+CLOSE = {"atol": 1e-6, "rtol": 1e-5}
+
+
+def norm(x: Tensor) -> Tensor:
+    return (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+
+
+def affine(x: Tensor, layer: nn.Module) -> Tensor:
+    return norm(x) * layer.weight + layer.bias
+
+
+def softmax_mean(q: Tensor, k: Tensor, v: Tensor, penalty: Tensor | float) -> Tensor:
+    """[b, q, d], [b, k, d], [b, k, d], penalty [b, q, k] -> [b, q, d]"""
+    scores = torch.einsum("bqd,bkd->bqk", q, k) / math.sqrt(q.shape[-1]) - penalty
+    weights = (scores - scores.amax(-1, keepdim=True)).exp()
+    return torch.einsum("bqk,bkd->bqd", weights / weights.sum(-1, keepdim=True), v)
+
+
+def mlp_by_hand(mlp: MLP, x: Tensor, published: bool) -> Tensor:
+    def gelu(y: Tensor) -> Tensor:
+        return 0.5 * y * (1 + torch.erf(y / math.sqrt(2)))
+
+    first, second = mlp.layers
+    y = gelu(norm(x) @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    return x + (gelu(y) if published else y)
+
+
+def encoder_by_hand(
+    layer: EncoderLayer, x: Tensor, others: dict[str, Tensor], distance: dict[str, Tensor], config: Any
+) -> Tensor:
+    heads, d = config.heads, x.shape[-1] // config.heads
+    maybe = norm if config.qk_norm else (lambda y: y)
+    out = []
+    for h in range(heads):
+        q, k, v = (norm(x) @ w.T for w in layer.qkv.weight[h * 3 * d : (h + 1) * 3 * d].split(d))
+        slope = config.locality * 2.0 ** (-4.0 * h / heads)
+        out.append(softmax_mean(maybe(q), maybe(k), v, slope * distance["self"]))
+    for j, other in enumerate(layer.coupled_to):
+        q = norm(x) @ layer.coupling_q.weight[j * d : (j + 1) * d].T
+        k, v = (norm(others[other]) @ w.T for w in layer.coupling_kv[other].weight.split(d))
+        q = q if config.published else maybe(q)
+        out.append(softmax_mean(q, maybe(k), v, config.locality * distance[other]))
+    x = x + torch.cat(out, -1) @ layer.out.weight.T
+    return mlp_by_hand(layer.mlp, x, config.published)
+
+
+def decoder_by_hand(layer: DecoderLayer, x: Tensor, encoded: Tensor, distance: Tensor, config: Any) -> Tensor:
+    d = x.shape[-1] // config.heads
+    cross = int(config.heads * config.cross_fraction)
+    out = []
+    normed = affine if config.qk_norm or config.published else (lambda y, _: y)
+    for h in range(config.heads - cross):
+        q, k, v = (norm(x) @ w.T for w in layer.qkv.weight[h * 3 * d : (h + 1) * 3 * d].split(d))
+        slope = config.locality * 2.0 ** (-4.0 * h / (config.heads - cross))
+        out.append(softmax_mean(normed(q, layer.norm_q), normed(k, layer.norm_k), v, slope * distance))
+    for h in range(cross):
+        q = norm(x) @ layer.cross_q.weight[h * d : (h + 1) * d].T
+        k, v = (norm(encoded) @ w.T for w in layer.cross_kv.weight[h * 2 * d : (h + 1) * 2 * d].split(d))
+        slope = config.locality * 2.0 ** (-4.0 * h / cross)
+        out.append(softmax_mean(normed(q, layer.norm_q), normed(k, layer.norm_k), v, slope * distance))
+    x = x + torch.cat(out, -1) @ layer.out.weight.T
+    return mlp_by_hand(layer.mlp, x, config.published)
+
+
+@pytest.fixture(params=["plain", "local", "published", "raw"])
+def model(request: pytest.FixtureRequest) -> AtmoRep:
+    changes: dict[str, Any] = {
+        "plain": {},
+        "local": {"locality": 0.7},
+        "published": {"published": True, "predict": "field"},
+        "raw": {"qk_norm": False, "locality": 0.3, "cross_fraction": 0.25},
+    }[request.param]
+    torch.manual_seed(0)
+    model = AtmoRep(tiny_model(*coupled_fields(), decoder_layers=2, **changes)).eval()
+    for name, parameter in model.named_parameters():  # so that learnt scales and biases matter
+        if "norm_" in name:
+            nn.init.normal_(parameter, 1.0, 0.3)
+    return model
+
+
+@torch.no_grad()
+def test_every_layer_is_its_formula(model: AtmoRep) -> None:
+    config = model.config
+    tokens = random_tokens(config)
+    if config.published:
+        for t in tokens.values():
+            t.info.fill_(0.1)
+    position = {n: token_positions(t.info).flatten(1, 4).double() for n, t in tokens.items()}
+
+    def far(a: str, b: str) -> Tensor:
+        return (position[a][:, :, None] - position[b][:, None]).norm(dim=-1).float()
+
+    encoded = model.encode(tokens)
+    for name in config.names:
+        distance = {"self": far(name, name)} | {o: far(name, o) for o in config.field(name).coupled_to}
+        for i, layer in enumerate(model.encoders[name]):
+            before = {other: encoded[other][i] for other in config.names}
+            expected = encoder_by_hand(layer, before[name], before, distance, config)
+            torch.testing.assert_close(encoded[name][i + 1], expected, **CLOSE)
+        x = encoded[name][-1]
+        for i, block in enumerate(model.decoders[name]):
+            x = decoder_by_hand(block, x, encoded[name][-1 - i], far(name, name), config)
+        torch.testing.assert_close(model.decode(name, tokens[name], encoded[name]), x, **CLOSE)
+
+
+@torch.no_grad()
+def test_recorded_queries_and_keys_are_those_used(model: AtmoRep) -> None:
+    """attend() and explicit weights agree on what the trace holds, with the model's own bias, for any values."""
+    tokens = random_tokens(model.config)
+    trace: dict = {}
+    model(tokens, trace=trace)
+    assert {key[:2] for key in trace} == {(s, i) for s in ("encoder", "decoder") for i in (0, 1)}
+    for (stage, _, name), record in trace.items():
+        bias = model._encoder_bias(name, tokens) if stage == "encoder" else model._decoder_bias(tokens[name])
+        expected = (
+            {"self", "encoder"} if stage == "decoder" else {"self", *model.config.field(name).coupled_to}
+        )
+        assert set(record) == expected
+        for origin, (q, k) in record.items():
+            v = torch.randn(k.shape, generator=torch.Generator().manual_seed(0))
+            weights = attention_weights(q, k, bias.get(origin))
+            torch.testing.assert_close(weights.sum(-1), torch.ones(q.shape[:3]), atol=1e-6, rtol=0)
+            torch.testing.assert_close(attend(q, k, v, bias.get(origin)), weights @ v, atol=2e-6, rtol=0)
+
+
+def test_published_mlp_can_hardly_lower_a_value() -> None:
+    torch.manual_seed(0)
+    x = 5 * torch.randn(50, 16)
+    change = {p: (MLP(16, 3, 0.0, published=p)(x) - x).min() for p in (True, False)}
+    assert change[True] >= -0.17 > change[False]
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_a_decoder_of_one_kind_of_head(fraction: float) -> None:
+    torch.manual_seed(0)
+    model = AtmoRep(tiny_model(tiny_field(), cross_fraction=fraction)).eval()
+    trace: dict = {}
+    out = model(random_tokens(model.config), trace=trace)
+    assert set(trace["decoder", 0, HEAT]) == ({"self"} if fraction == 0 else {"encoder"})
+    assert torch.isfinite(out[HEAT].members).all()
+
+
+def test_dropout_acts_in_training_only() -> None:
+    torch.manual_seed(0)
+    model = AtmoRep(tiny_model(tiny_field(WIND), dropout=0.3))
+    tokens = random_tokens(model.config)
+
+    def run() -> Tensor:
+        return model(tokens)[WIND].members
+
+    model.train()
+    assert not torch.equal(run(), run())
+    model.eval()
+    assert torch.equal(run(), run())
