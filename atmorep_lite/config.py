@@ -180,12 +180,18 @@ class MaskingConfig(_Strict):
 
 
 class StageConfig(_Strict):
-    """A stretch of training: which part of the network learns, how long, how fast."""
+    """A stretch of training: which part of the network learns, how long, how fast.
+
+    ``short_leads`` (for the part ``grid_skip``) divides the weight of an error by the distance in steps to the
+    nearest visible state.  Errors grow with that distance, so that otherwise the longest leads make most of
+    the loss.
+    """
 
     part: Literal["all", "grid_skip", "transformer"] = "all"
     steps: int = Field(gt=0)
     batch_size: int = Field(default=8, gt=0)
     learning_rate: float = Field(default=1e-3, gt=0)
+    short_leads: bool = False
     forecast: float | None = Field(
         default=None, ge=0, le=1, description="overrides masking.forecast in this stage"
     )

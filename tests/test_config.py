@@ -167,7 +167,7 @@ def test_wrong_override(tmp_path: Path, override: str, words: str) -> None:
 
 
 def test_wrong_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no configuration 'dmeo'; give a YAML file or .*demo"):
+    with pytest.raises(UserError, match=r"there is no configuration 'dmeo'; give a YAML file or .*demo"):
         load_config("dmeo")
     with pytest.raises(UserError, match=r"there is no configuration '.*nowhere\.yaml'"):
         load_config(tmp_path / "nowhere.yaml")

@@ -18,7 +18,7 @@ from atmorep_lite.model.embedding import TokenEmbedding
 from atmorep_lite.model.fill import fill_in_time
 from atmorep_lite.model.grid_skip import GridSkip
 from atmorep_lite.model.layers import DecoderLayer, EncoderLayer, Record
-from atmorep_lite.model.tails import Ensemble, EnsembleTails
+from atmorep_lite.model.tails import SMALL_START, Ensemble, EnsembleTails
 from atmorep_lite.tokens import FieldTokens, detokenize, spread_over_token, token_positions, tokenize
 
 Trace = dict[tuple[str, int, str], Record]
@@ -39,12 +39,13 @@ class GridGuess:
     level.
 
     ``hidden`` is True where the value was hidden (and so guessed), ``scale`` the departures' typical size
-    there.
+    there, ``gap`` the number of steps to the nearest visible state.
     """
 
     values: Tensor
     hidden: Tensor
     scale: Tensor
+    gap: Tensor
 
 
 class AtmoRep(nn.Module):
@@ -85,7 +86,13 @@ class AtmoRep(nn.Module):
         )
         self.tails = nn.ModuleDict(
             {
-                f.name: EnsembleTails(f.embed_dim, f.token_values, config.members, config.tail_layers)
+                f.name: EnsembleTails(
+                    f.embed_dim,
+                    f.token_values,
+                    config.members,
+                    config.tail_layers,
+                    start=SMALL_START if departs else 1.0,
+                )
                 for f in predicted
             }
         )
@@ -194,7 +201,7 @@ class AtmoRep(nn.Module):
                 )
             departure = self.grid_skip(filled, hidden[:, :, :: self._slot_steps], static, table[:, 1])
             filled = filled + hidden * scale * departure
-        return GridGuess(filled, hidden, scale)
+        return GridGuess(filled, hidden, scale, gap)
 
     def encode(
         self, tokens: Mapping[str, FieldTokens], trace: Trace | None = None

@@ -42,14 +42,18 @@ class Ensemble:
         return self.members.std(1)
 
 
+#: A departure's tails begin this much smaller: a first guess is within a few tenths of a typical departure.
+SMALL_START = 0.2
+
+
 class EnsembleTails(nn.Module):
     """``members`` independent heads ``norm -> (linear -> GELU) x hidden -> linear``, computed together.
 
     ``[batch, token, embed_dim]`` -> ``[batch, member, token, values]``.  The heads see the same input and
-    differ only by how they began.
+    differ only by how they began; ``start`` scales the last layer's first weights.
     """
 
-    def __init__(self, embed_dim: int, values: int, members: int, hidden: int) -> None:
+    def __init__(self, embed_dim: int, values: int, members: int, hidden: int, *, start: float = 1.0) -> None:
         super().__init__()
         self.norm_weight = nn.Parameter(torch.ones(members, embed_dim))
         self.norm_bias = nn.Parameter(torch.zeros(members, embed_dim))
@@ -60,6 +64,9 @@ class EnsembleTails(nn.Module):
             bound = 1.0 / math.sqrt(wide)
             self.weights.append(nn.Parameter(torch.empty(members, out, wide).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, out).uniform_(-bound, bound)))
+        with torch.no_grad():
+            self.weights[-1].mul_(start)
+            self.biases[-1].mul_(start)
 
     def forward(self, x: Tensor) -> Tensor:
         y = layer_norm(x)[:, None] * self.norm_weight[:, None] + self.norm_bias[:, None]

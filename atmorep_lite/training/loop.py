@@ -231,7 +231,7 @@ def training_loss(
     masks = draw_masks(config.model.fields, stage.batch_size, config.masking, rng, forecast=forecast)
     tokens = hide(model, batch, masks, config.masking, rng)
     if stage.part == "grid_skip":
-        return first_guess_loss(model, tokens, batch)
+        return first_guess_loss(model, tokens, batch, short_leads=stage.short_leads)
     return masked_loss(model, tokens, batch, config.training.loss)
 
 

@@ -76,14 +76,19 @@ def masked_loss(
 
 
 def first_guess_loss(
-    model: AtmoRep, tokens: Mapping[str, FieldTokens], batch: Batch
+    model: AtmoRep, tokens: Mapping[str, FieldTokens], batch: Batch, *, short_leads: bool = False
 ) -> tuple[Tensor, dict[str, float]]:
-    """Squared error of the first guess (fill and grid-scale skip), in the same units and weights."""
+    """Squared error of the first guess (fill and grid-scale skip), in the same units and weights.
+
+    ``short_leads`` divides the weights by the distance to the nearest visible state.
+    """
     guess = model.first_guess_on_grid(tokens, batch.static)
     fields = model.config.fields
     target = torch.cat([detokenize(batch.tokens[f.name].values, f.token_size) for f in fields], 1)
     cosine_of_latitude = batch.static[:, 1, None, None]
     weight = guess.hidden * cosine_of_latitude
+    if short_leads:
+        weight = weight / guess.gap.clamp(min=1)
     errors = weight * ((guess.values - target) / guess.scale) ** 2
     variable = errors.detach().sum((0, 2, 3, 4)) / weight.sum((0, 2, 3, 4)).clamp(min=1e-6)
     levels = [len(f.levels) for f in fields]

@@ -28,7 +28,7 @@ def test_harmonic_positions_against_the_formula(published: bool) -> None:
 
 
 def test_wide_enough_codes_tell_all_tokens_apart() -> None:
-    """Columns have a period of ``channels / 16`` and the cosine is even, so that 16 columns need 512 channels."""
+    """Columns have period ``channels / 16`` and cosines are even, so that 16 columns need 512 channels."""
     code = harmonic_positions(2, 3, 8, 16, 512).flatten(0, 3)
     apart = torch.cdist(code, code) + 1e3 * torch.eye(len(code))
     assert apart.min() > 0.5

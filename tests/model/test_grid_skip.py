@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from atmorep_lite.config import GridSkipConfig
-from atmorep_lite.model.grid_skip import Convolution, GatedBlock, GridSkip
+from atmorep_lite.model.grid_skip import SECOND_CHANGE, Convolution, GatedBlock, GridSkip
 
 
 def inputs(variables: int = 2, steps: int = 4, slots: int = 2) -> tuple[torch.Tensor, ...]:
@@ -48,25 +48,35 @@ def test_block_adds_a_product_of_two_linear_maps() -> None:
 def test_an_untrained_skip_guesses_no_departure() -> None:
     filled, hidden, static = inputs()
     skip = GridSkip(2, 4, 2, GridSkipConfig(width=6, blocks=2))
-    out = skip(filled, hidden, static)
+    out = skip(filled, hidden, static, torch.ones(2))
     assert out.shape == filled.shape and (out == 0).all()
 
 
 def test_every_input_reaches_its_place() -> None:
-    """With one-hot weights and no blocks the skip copies one input channel into one output channel."""
+    """With one-hot weights the skip copies one input channel into one output channel, by either way."""
     filled, hidden, static = inputs()
+    unit = torch.tensor([0.5, 0.25])
+    change = (filled[:, 1, 2] - filled[:, 1, 1]) / 0.25
+    bend = SECOND_CHANGE * (filled[:, 1, 2] - 2 * filled[:, 1, 1] + filled[:, 1, 0]) / 0.25
+    values, changes, bends, flags = 2 * 4, 2 * 3, 2 * 2, 2 * 2
     channels = {
-        "filled": (1 * 4 + 2, filled[:, 1, 2]),
-        "hidden": (2 * 4 + 1 * 2 + 0, hidden[:, 1, 0].float()),
-        "static": (2 * 4 + 2 * 2 + 5, static[:, 5]),
+        1 * 4 + 2: filled[:, 1, 2],
+        values + 1 * 3 + 1: change,
+        values + changes + 1 * 2 + 0: bend,
+        values + changes + bends + 1 * 2 + 0: hidden[:, 1, 0].float(),
+        values + changes + bends + flags + 5: static[:, 5],
     }
-    for channel, expected in channels.values():
-        skip = GridSkip(2, 4, 2, GridSkipConfig(width=1, blocks=1))
-        skip.blocks = torch.nn.Sequential()
-        with torch.no_grad():
-            skip.inputs.weight.zero_()
-            skip.inputs.weight.view(1, -1, 3, 3)[0, channel, 1, 1] = 1.0
-            skip.outputs.weight[0 * 4 + 3, 0] = 1.0
-            out = skip(filled, hidden, static)
-        torch.testing.assert_close(out[:, 0, 3], expected)
-        assert out.count_nonzero() == expected.count_nonzero()
+    for channel, expected in channels.items():
+        for way in ("linear", "blocks"):
+            skip = GridSkip(2, 4, 2, GridSkipConfig(width=1, blocks=1))
+            skip.blocks = torch.nn.Sequential()
+            with torch.no_grad():
+                if way == "linear":
+                    skip.linear.weight.view(8, -1, 3, 3)[0 * 4 + 3, channel, 1, 1] = 1.0
+                else:
+                    skip.inputs.weight.zero_()
+                    skip.inputs.weight.view(1, -1, 3, 3)[0, channel, 1, 1] = 1.0
+                    skip.outputs.weight[0 * 4 + 3, 0] = 1.0
+                out = skip(filled, hidden, static, unit)
+            torch.testing.assert_close(out[:, 0, 3], expected)
+            assert out.count_nonzero() == expected.count_nonzero()

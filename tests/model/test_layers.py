@@ -1,4 +1,4 @@
-"""Encoder and decoder layers inside the whole model, recomputed head by head from explicit softmax weights."""
+"""Encoder and decoder layers inside the whole model, recomputed head by head from explicit weights."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_every_layer_is_its_formula(model: AtmoRep) -> None:
 
 @torch.no_grad()
 def test_recorded_queries_and_keys_are_those_used(model: AtmoRep) -> None:
-    """attend() and explicit weights agree on what the trace holds, with the model's own bias, for any values."""
+    """attend() and explicit weights agree on what the trace holds, with the model's own bias."""
     tokens = random_tokens(model.config)
     trace: dict = {}
     model(tokens, trace=trace)

@@ -32,6 +32,10 @@ def case(**changes) -> tuple[AtmoRep, Batch]:
     return model, data.batch([Place(0, 0, 3), Place(4, 4, 12)])
 
 
+def nearest_visible(hidden: Tensor, step: int) -> int:
+    return min([abs(step - other) for other in range(6) if not hidden[other]], default=6)
+
+
 def masks_of(model: AtmoRep, seed: int = 0) -> dict[str, Tensor]:
     return draw_masks(model.config.fields, 2, MaskingConfig(), np.random.default_rng(seed), forecast=0.0)
 
@@ -92,7 +96,8 @@ def test_loss_against_a_loop_over_tokens(predict: str) -> None:
 
 
 @torch.no_grad()
-def test_first_guess_loss_against_a_loop_over_points() -> None:
+@pytest.mark.parametrize("short_leads", [False, True])
+def test_first_guess_loss_against_a_loop_over_points(short_leads: bool) -> None:
     model, batch = case()
     tokens = hide(model, batch, masks_of(model, 2), MaskingConfig(), np.random.default_rng(0))
     guess = model.first_guess(tokens, batch.static)
@@ -103,12 +108,36 @@ def test_first_guess_loss_against_a_loop_over_points() -> None:
         hidden = spread_over_token(tokens[f.name].mask, f.token_size)
         for b, row in np.ndindex(2, 4):
             area = batch.static[b, 1, row, 0].item()
-            at = (b, slice(None), slice(None), row)
-            top += area * (((ours - truth) / unit)[at] ** 2)[hidden[at]].sum().item()
-            bottom += area * hidden[at].sum().item()
-    loss, per_field = first_guess_loss(model, tokens, batch)
+            for level, step, column in np.ndindex(hidden.shape[1], 6, 8):
+                at = (b, level, step, row, column)
+                if not hidden[at]:
+                    continue
+                weight = (
+                    area / nearest_visible(hidden[b, level, :, row, column], step) if short_leads else area
+                )
+                top += weight * ((ours[at] - truth[at]) / unit[at]).item() ** 2
+                bottom += weight
+    loss, per_field = first_guess_loss(model, tokens, batch, short_leads=short_leads)
     assert loss.item() == pytest.approx(top / bottom, rel=1e-4)
     assert set(per_field) == {WIND, HEAT}
+
+
+def test_short_leads_weigh_by_the_inverse_of_the_lead() -> None:
+    """A forecast's errors at lead k count 1/k."""
+    model, batch = case()
+    future = forecast_masks(model.config.fields, 2, 1)
+    tokens = hide(model, batch, future, MaskingConfig(), np.random.default_rng(0))
+    guess = model.first_guess_on_grid(tokens, batch.static)
+    target = torch.cat(
+        [detokenize(batch.tokens[f.name].values, f.token_size) for f in model.config.fields], 1
+    )
+    squares = ((guess.values - target) / guess.scale).double() ** 2
+    area = batch.static[:, 1, None].expand_as(squares[:, :, 0]).double()
+    hidden_steps = [t for t in range(squares.shape[2]) if guess.hidden[0, 0, t].all()]
+    top = sum((squares[:, :, t] * area).sum() / (lead + 1) for lead, t in enumerate(hidden_steps))
+    bottom = sum(area.sum() / (lead + 1) for lead in range(len(hidden_steps)))
+    loss, _ = first_guess_loss(model, tokens, batch, short_leads=True)
+    assert loss.item() == pytest.approx((top / bottom).item(), rel=1e-4)
 
 
 def test_visible_tokens_and_input_fields_do_not_count() -> None:

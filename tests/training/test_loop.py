@@ -1,0 +1,282 @@
+"""Whole runs of a few steps: exact resumption, clean stops, refusals, and that something is learnt."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from atmorep_lite.config import Config, dump_config
+from atmorep_lite.data.normalisation import Normalizer
+from atmorep_lite.data.sampling import Neighbourhoods
+from atmorep_lite.errors import UserError
+from atmorep_lite.model import AtmoRep
+from atmorep_lite.training import loop
+from atmorep_lite.training.loop import Progress, fit_normalizer, open_source, train, training_loss
+from tests.tiny import HEAT, tiny_field, tiny_model, tiny_run, wave
+
+
+@pytest.fixture(autouse=True)
+def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record called ``wave`` instead of a file."""
+    data = wave(times=14)
+    monkeypatch.setattr(loop, "open_source", lambda name, period=None: data)
+
+
+def stop_after(count: int):
+    """A report that asks the run to stop, as a cluster does, after so many steps."""
+    seen: list[Progress] = []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress)
+        if len(seen) == count:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return report
+
+
+def same_weights(a: AtmoRep, b: AtmoRep) -> bool:
+    states = a.state_dict(), b.state_dict()
+    return all(torch.equal(states[0][k], states[1][k]) for k in {**states[0], **states[1]})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> AtmoRep:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "open_source", lambda name, period=None: wave(times=14))
+        model = train(tiny_run(), tmp_path_factory.mktemp("whole") / "run")
+    assert model is not None
+    return model
+
+
+@pytest.mark.parametrize("count", [1, 4, 6, 8])  # first step; end of stage 0; between checkpoints; last step
+def test_a_stopped_run_resumes_exactly(tmp_path: Path, uninterrupted: AtmoRep, count: int) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert train(tiny_run(), tmp_path, report=stop_after(count)) is None
+    assert signal.getsignal(signal.SIGTERM) is before, "handlers are put back"
+    assert not (tmp_path / "model.safetensors").exists()
+    torch.manual_seed(99)
+    steps: list[Progress] = []
+    model = train(tiny_run(), tmp_path, resume=True, report=steps.append)
+    assert model is not None and len(steps) == 8 - count
+    assert same_weights(model, uninterrupted)
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path: Path, uninterrupted: AtmoRep) -> None:
+    """Killed without warning after step 3 + 1 of stage 1; the last state is that of step 3."""
+
+    class Killed(BaseException):
+        pass
+
+    def report(progress: Progress) -> None:
+        if (progress.stage, progress.step) == (1, 4):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tiny_run(), tmp_path, report=report)
+    model = train(tiny_run(), tmp_path, resume=True)
+    assert model is not None and same_weights(model, uninterrupted)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [(r["stage"], r["step"]) for r in rows] == [(str(s), str(k)) for s in (0, 1) for k in range(1, 5)]
+
+
+def test_the_log_has_one_row_per_step(tmp_path: Path) -> None:
+    train(tiny_run(), tmp_path, report=stop_after(5))
+    train(tiny_run(), tmp_path, resume=True)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [(r["stage"], r["step"]) for r in rows] == [(str(s), str(k)) for s in (0, 1) for k in range(1, 5)]
+    assert all(float(r["loss"]) > 0 for r in rows)
+    validated = [(r["stage"], r["step"]) for r in rows if r["validation"]]
+    assert validated == [("0", "3"), ("0", "4"), ("1", "3"), ("1", "4")]
+
+
+def test_a_finished_run_loads_and_is_not_overwritten(tmp_path: Path, uninterrupted: AtmoRep) -> None:
+    model = train(tiny_run(), tmp_path)
+    assert model is not None and not model.training and same_weights(model, uninterrupted)
+    assert same_weights(AtmoRep.from_pretrained(tmp_path), model)
+    again = train(tiny_run(), tmp_path, resume=True)
+    assert again is not None and same_weights(again, model), "resuming a finished run changes nothing"
+    content = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    for lost in ("none", "state.pt"):  # a model folder without its state is not overwritten either
+        (tmp_path / lost).unlink(missing_ok=True)
+        content.pop(lost, None)
+        with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
+            train(tiny_run(), tmp_path)
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
+
+
+def test_what_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to resume"):
+        train(tiny_run(), tmp_path, resume=True)
+    train(tiny_run(), tmp_path, report=stop_after(2))
+    with pytest.raises(UserError, match="was started with another configuration"):
+        train(tiny_run(seed=5), tmp_path, resume=True)
+
+
+def test_another_seed_is_another_run(tmp_path: Path, uninterrupted: AtmoRep) -> None:
+    model = train(tiny_run(seed=5), tmp_path)
+    assert model is not None and not same_weights(model, uninterrupted)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(100))
+
+    def spoilt(*args):
+        loss, per_field = training_loss(*args)
+        return (loss * float("nan") if next(calls) == 2 else loss), per_field
+
+    monkeypatch.setattr(loop, "training_loss", spoilt)
+    with pytest.raises(
+        UserError, match=r"the loss became nan in stage 0 at step 2; lower the learning rate \(0\.003\)"
+    ):
+        train(tiny_run(), tmp_path)
+
+
+def test_unknown_loss(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no loss 'crsp'"):
+        train(tiny_run(loss={"crsp": 1.0}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def ready() -> tuple[Config, AtmoRep, Neighbourhoods]:
+    config = tiny_run()
+    data = wave(times=14)
+    torch.manual_seed(0)
+    model = AtmoRep(config.model)
+    return config, model, Neighbourhoods(data, config.model, Normalizer.fit(data, "global"))
+
+
+def test_a_step_is_a_function_of_seed_stage_and_step() -> None:
+    config, model, data = ready()
+    stage = config.training.stages[1]
+
+    def loss(index: int, step: int) -> float:
+        return training_loss(model, data, config, stage, index, step)[0].item()
+
+    first = loss(1, 7)
+    torch.manual_seed(123)
+    np.random.default_rng().random()
+    assert loss(1, 7) == first, "dropout included"
+    others = {loss(1, 8), loss(2, 7), loss(0, 7), loss(-1, 7)}
+    assert len(others) == 4 and first not in others
+
+
+def test_validation_leaves_training_alone() -> None:
+    config, model, data = ready()
+    model.train()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    stage = config.training.stages[1]
+    value = loop.validation_loss(model, data, config, stage)
+    assert torch.equal(torch.rand(3), expected) and model.training
+    assert value == loop.validation_loss(model, data, config, stage)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("part", ["grid_skip", "transformer"])
+def test_an_advected_wave_is_learnt(tmp_path: Path, part: str) -> None:
+    """Departures from persistence are wholly predictable here; both parts of the model find that out."""
+    model = tiny_model(
+        tiny_field(levels=(500,), embed_dim=32), encoder_layers=1, grid_skip={"width": 16, "blocks": 1}
+    )
+    stage = {"part": part, "steps": 60, "batch_size": 8, "learning_rate": 1e-2, "forecast": 1.0}
+    losses: list[float] = []
+    train(
+        tiny_run(model, stages=[stage], warmup=5, checkpoint_every=60),
+        tmp_path,
+        report=lambda p: losses.append(p.loss),
+    )
+    first, last = np.mean(losses[:5]), np.mean(losses[-5:])
+    assert last < 0.5 * first, (first, last)
+
+
+def test_only_the_stages_part_moves(tmp_path: Path) -> None:
+    stage = {"part": "grid_skip", "steps": 2, "batch_size": 2, "learning_rate": 1e-2}
+    model = train(tiny_run(stages=[stage]), tmp_path)
+    assert model is not None
+    torch.manual_seed(0)
+    start = AtmoRep(model.config).state_dict()
+    for name, value in model.state_dict().items():
+        if not name.startswith("departure_scale"):
+            assert torch.equal(value, start[name]) != name.startswith("grid_skip") or "norm" in name, name
+
+
+def test_the_departure_scale_comes_from_the_data(uninterrupted: AtmoRep) -> None:
+    data = wave(times=14)
+    model = uninterrupted.config
+    table = Neighbourhoods(data, model, Normalizer.fit(data, "global")).typical_departures()[HEAT]
+    torch.testing.assert_close(uninterrupted.departure_scale[HEAT].data, table)
+    assert (table[:, 1:5] > 0.05).all()
+
+
+def test_statistics_cover_surface_and_upper_fields() -> None:
+    upper = wave(levels=(500, 700, 850))
+    surface = wave(names=("2m_temperature",), levels=(1,)).isel(level=0, drop=True)
+    fields = (tiny_field(levels=(850,)), tiny_field("2m_temperature", levels=(0,)))
+    fit = fit_normalizer(upper.merge(surface), tiny_run(tiny_model(*fields)))
+    assert fit.mean[HEAT].dims == ("level",) and fit.mean.level.values.tolist() == [850]
+    assert fit.mean["2m_temperature"].dims == ()
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from atmorep_lite.config import load_config
+from atmorep_lite.training import loop
+from tests.tiny import wave
+loop.open_source = lambda name, period=None: wave(times=14)
+
+def slowly(progress):
+    Path(sys.argv[2]).touch()
+    time.sleep(0.2)
+
+finished = loop.train(load_config(sys.argv[1] + ".yaml"), sys.argv[1], report=slowly)
+print("finished" if finished else "stopped")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends_a_process_cleanly(
+    tmp_path: Path, root: Path, number: signal.Signals
+) -> None:
+    config = tiny_run()
+    (tmp_path / "run.yaml").write_text(dump_config(config))
+    started = tmp_path / "started"
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(tmp_path / "run"), str(started)],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not started.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, out.strip()) == (0, "stopped"), errors
+    if number == signal.SIGTERM:
+        model = train(config, tmp_path / "run", resume=True)
+        whole = train(config, tmp_path / "whole")
+        assert model is not None and whole is not None and same_weights(model, whole)
+
+
+def test_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "open_dataset", lambda name: wave())
+    part = open_source("record.nc", ("2001-01-02", "2001-01-03T06"))
+    assert part.time.values[[0, -1]].astype("datetime64[h]").astype(str).tolist() == [
+        "2001-01-02T00",
+        "2001-01-03T06",
+    ]
+    with pytest.raises(UserError, match=r"record\.nc holds nothing in the period 2005-01-01 to 2005-02-01"):
+        open_source("record.nc", ("2005-01-01", "2005-02-01"))
