@@ -115,7 +115,7 @@ def attention_maps(
     source
         What :func:`~atmorep_lite.attention_capture.capture_attention` kept.
     query_fields, key_fields, layers, heads
-        What to compute; all by default.  A coupling pair has one head, 0.
+        What to compute; all by default.  A coupling pair has one head, 0, and is left out without it.
     queries
         Token indices (see :func:`token_at`); all tokens by default.
     temperature
@@ -142,14 +142,13 @@ def attention_maps(
         raise UserError(f"{name} is not a field of this model; it has {', '.join(source.fields)}")
     if not pairs:
         raise UserError("no pair of these fields is coupled in this model; see the keys of capture.pairs")
+    wanted_heads = _chosen("head", heads, max(pair.q.shape[1] for pair in pairs.values()))
     nodes = {}
     for (query_field, key_field), pair in pairs.items():
         chosen_layers = _chosen("layer", layers, pair.q.shape[0])
-        chosen_heads = [
-            h
-            for h in _chosen("head", heads, max(p.q.shape[1] for p in pairs.values()))
-            if h < pair.q.shape[1]
-        ]
+        chosen_heads = [head for head in wanted_heads if head < pair.q.shape[1]]
+        if not chosen_heads:
+            continue
         chosen_queries = _chosen("token", queries, pair.q.shape[2])
         size = 8 * len(chosen_layers) * len(chosen_heads) * len(chosen_queries) * pair.k.shape[2]
         if size > 2e9:

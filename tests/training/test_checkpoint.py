@@ -131,7 +131,7 @@ def test_a_state_survives_its_file(tmp_path: Path) -> None:
 
 def test_damaged_state(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    with pytest.raises(UserError, match="nothing to resume: .* does not exist"):
+    with pytest.raises(UserError, match=r"nothing to resume: .* does not exist"):
         load_state(path)
     save_state(path, {"stage": 0, "w": torch.zeros(1000)})
     truncate(path)
