@@ -182,9 +182,9 @@ class MaskingConfig(_Strict):
 class StageConfig(_Strict):
     """A stretch of training: which part of the network learns, how long, how fast.
 
-    ``short_leads`` (for the part ``grid_skip``) divides the weight of an error by the distance in steps to the
-    nearest visible state.  Errors grow with that distance, so that otherwise the longest leads make most of
-    the loss.
+    ``short_leads`` (for the part ``grid_skip``) divides the weight of an error by the distance in steps to
+    the nearest visible state.  Errors grow with that distance, so that otherwise the longest leads make most
+    of the loss.
     """
 
     part: Literal["all", "grid_skip", "transformer"] = "all"

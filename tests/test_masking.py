@@ -79,6 +79,15 @@ def test_random_masks_hide_one_token_at_least_and_the_bound_at_most(batch, level
     assert torch.equal(mask, hide_at_random(shape, max_rate, np.random.default_rng(seed)))
 
 
+def test_a_fraction_of_zero_still_hides_one_token() -> None:
+    class Zeros:
+        def random(self, size: tuple[int, ...]) -> np.ndarray:
+            return np.zeros(size)
+
+    mask = hide_at_random((2, 2, 3, 2, 2), 0.5, Zeros())  # type: ignore[arg-type]
+    assert (mask.flatten(2).sum(-1) == 1).all()
+
+
 def test_the_hidden_fraction_is_uniform_and_every_token_as_likely() -> None:
     rng = np.random.default_rng(1)
     mask = hide_at_random((400, 2, 10, 10, 10), 0.6, rng).flatten(2)

@@ -152,6 +152,7 @@ class Malicious:
         return os.system, (f"touch {self.witness}",)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     "write", [lambda x, p: torch.save({"stage": x}, p), lambda x, p: p.write_bytes(pickle.dumps(x))]
 )
