@@ -13,21 +13,22 @@ import numpy as np
 import xarray as xr
 from cartopy import crs
 from cartopy.mpl.geoaxes import GeoAxes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import atmorep_lite as ar
 from atmorep_lite.figures import INK, QUIET, describe, new_figure, save_figure
 from atmorep_lite.labels import long_name
-from atmorep_lite.plotting import draw_colorbar, field_scale, map_field, use_offline_coastlines
+from atmorep_lite.plotting import field_scale, map_field, use_offline_coastlines
 
 LEVEL, LEAD = 500, np.timedelta64(24, "h")
 PLACE = {"latitude": 45.0, "longitude": 320.0}  # North Atlantic
 FIELD = "vorticity"
 
 
-def forecast_column(figure: SubFigure, weather: xr.Dataset, model: ar.AtmoRep, start: np.datetime64) -> float:
+def forecast_column(figure: Figure, weather: xr.Dataset, model: ar.AtmoRep, start: np.datetime64) -> float:
     """Truth above forecast; returns the forecast's RMSE over that of persistence."""
     from atmorep_lite.verification import area_weights
 
@@ -35,7 +36,7 @@ def forecast_column(figure: SubFigure, weather: xr.Dataset, model: ar.AtmoRep, s
     predicted = predicted.sel(time=start, prediction_timedelta=LEAD, level=LEVEL)
     truth, before = (weather[FIELD].sel(time=t, level=LEVEL) for t in (start + LEAD, start))
     scale = field_scale([truth], FIELD)
-    axes = figure.subplots(2, 1, subplot_kw={"projection": crs.Robinson()})
+    axes = [_map_axes(figure, crs.Robinson(), 0.01, bottom, 0.385, 0.4) for bottom in (0.535, 0.085)]
     titles = ("Vorticity at 500 hPa, simulated: truth", "Forecast 24 hours ahead")
     meshes = [
         map_field(values, ax, scale=scale, title=title, colorbar=False)
@@ -43,7 +44,7 @@ def forecast_column(figure: SubFigure, weather: xr.Dataset, model: ar.AtmoRep, s
     ]
     for ax in axes:
         ax.title.set_fontsize(10.5)
-    draw_colorbar(meshes, "10⁻⁵ s⁻¹")
+    _scale(figure, meshes[0], 0.06, 0.285, "10⁻⁵ s⁻¹", extend="both")
     area = area_weights(truth["latitude"])
     errors = [
         float(((guess.reset_coords(drop=True) - truth.reset_coords(drop=True)) ** 2).weighted(area).mean())
@@ -52,7 +53,7 @@ def forecast_column(figure: SubFigure, weather: xr.Dataset, model: ar.AtmoRep, s
     return float(np.sqrt(errors[0] / errors[1]))
 
 
-def attention_column(figure: SubFigure, weather: xr.Dataset, model: ar.AtmoRep, start: np.datetime64) -> None:
+def attention_column(figure: Figure, weather: xr.Dataset, model: ar.AtmoRep, start: np.datetime64) -> None:
     """What one token of the forecast attends to: a map for each field that it hears."""
     use_offline_coastlines()
     capture = ar.capture_attention(model, weather, start, **PLACE)
@@ -65,12 +66,13 @@ def attention_column(figure: SubFigure, weather: xr.Dataset, model: ar.AtmoRep, 
         weights = node["attention"].mean("head").isel(layer=0, query=0).unstack("key")
         shares[name] = 100 * weights.sum(["key_level", "key_time"])
     norm = PowerNorm(0.5, 0, max(float(share.max()) for share in shares.values()))
-    axes = figure.subplots(2, 2, subplot_kw={"projection": crs.PlateCarree(central_longitude=320)})
+    places = [(x, y) for y in (0.515, 0.105) for x in (0.425, 0.716)]
+    axes = [_map_axes(figure, crs.PlateCarree(central_longitude=320), *at, 0.277, 0.29) for at in places]
     _, _, row, column = np.unravel_index(token, field.mask.shape)
     height, width = field.token_size
     corner = field.longitude[column] - width / 2, field.latitude[row] - height / 2
     mesh = None
-    for ax, (name, share) in zip(axes.ravel(), shares.items(), strict=True):
+    for ax, (name, share) in zip(axes, shares.items(), strict=True):
         mesh = ax.pcolormesh(
             share["key_longitude"],
             share["key_latitude"],
@@ -83,13 +85,34 @@ def attention_column(figure: SubFigure, weather: xr.Dataset, model: ar.AtmoRep, 
         ax.add_patch(
             Rectangle(corner, width, height, fill=False, ec="#009E73", lw=2, transform=crs.PlateCarree())
         )
-    bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.6, aspect=34, pad=0.04)
+    _scale(
+        figure,
+        mesh,
+        0.5,
+        0.42,
+        "share of the attention, all hours and levels (%)",
+        ticks=[0, 1, 2, 5, 10, 20],
+    )
+    figure.text(0.425, 0.905, "What the framed token of the forecast attends to", fontsize=10.5, color=INK)
+
+
+def _map_axes(
+    figure: Figure, projection: crs.Projection, left: float, bottom: float, width: float, height: float
+) -> GeoAxes:
+    """Axes of a map at a place given in parts of the figure."""
+    return figure.add_axes((left, bottom, width, height), projection=projection)
+
+
+def _scale(
+    figure: Figure, mesh: QuadMesh | None, left: float, width: float, label: str, **how: object
+) -> None:
+    """A slim colour scale along the bottom."""
+    bar = figure.colorbar(
+        mesh, cax=figure.add_axes((left, 0.075, width, 0.022)), orientation="horizontal", **how
+    )
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=8, width=0.4, length=3, colors=INK)
-    bar.set_label("share of its attention, all hours and levels (%)", fontsize=9, color=INK)
-    figure.suptitle(
-        "What the framed token of the forecast attends to", x=0.015, ha="left", fontsize=10.5, color=INK
-    )
+    bar.ax.set_title(label, fontsize=8, color=INK, x=1.02, y=-0.6, loc="left")
 
 
 def _finish(ax: GeoAxes, title: str) -> None:
@@ -106,10 +129,10 @@ def draw() -> Figure:
         weather = ar.open_sample()
     start = weather["time"].values[weather.sizes["time"] // 2]
     model = ar.AtmoRep.from_pretrained("demo")
-    figure = new_figure(10, 5.2, layout="compressed")
-    left, right = figure.subfigures(1, 2, width_ratios=[0.43, 0.57])
-    ratio = forecast_column(left, weather, model, start)
-    attention_column(right, weather, model, start)
+    figure = new_figure(10, 5)
+    figure.set_layout_engine("none")
+    ratio = forecast_column(figure, weather, model, start)
+    attention_column(figure, weather, model, start)
     describe(
         figure,
         "Left: vorticity of the simulated atmosphere, truth and 24-hour forecast, whose error is "

@@ -107,7 +107,6 @@ def train(
             f"the run in {run_dir} was started with another configuration; resume it with its own config.yaml"
         )
 
-    torch.set_flush_denormal(True)
     data, normalizer = training_data(config)
     validation = Neighbourhoods(
         open_source(config.data.validation, config.data.validation_period), config.model, normalizer
@@ -125,7 +124,7 @@ def train(
     write_atomically(run_dir / "config.yaml", lambda path: path.write_text(dump_config(config)))
 
     done = None if state is None else (state["stage"], state["step"])
-    with _stop_requests() as stop_requested, _Log(run_dir / "log.csv", done) as log:
+    with _denormals_flushed(), _stop_requests() as stop_requested, _Log(run_dir / "log.csv", done) as log:
 
         def tell(progress: Progress) -> None:
             report(progress)
@@ -233,6 +232,16 @@ def training_loss(
     if stage.part == "grid_skip":
         return first_guess_loss(model, tokens, batch, short_leads=stage.short_leads)
     return masked_loss(model, tokens, batch, config.training.loss)
+
+
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Treat numbers below 1e-38 as 0 meanwhile: they make a step on a CPU up to three times slower."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager

@@ -31,8 +31,8 @@ def build_optimizers(
     """One or two optimisers for a stage.
 
     Muon (Jordan et al. 2024) orthogonalises the update of each matrix; its rate is scaled so that the same
-    number suits AdamW.  Vectors, stacked tails and, with ``optimizer: adamw``, everything go to AdamW; weight
-    decay applies to matrices only.
+    number suits AdamW.  Muon takes all that has two axes (also the tails' stacked vectors, one row a member);
+    the rest, and with ``optimizer: adamw`` everything, goes to AdamW.  Weight decay is for two axes only.
     """
     matrices = [p for p in parameters.values() if p.dim() == 2]
     others = [p for p in parameters.values() if p.dim() != 2]
