@@ -36,7 +36,7 @@ def forecast_column(figure: Figure, weather: xr.Dataset, model: ar.AtmoRep, star
     predicted = predicted.sel(time=start, prediction_timedelta=LEAD, level=LEVEL)
     truth, before = (weather[FIELD].sel(time=t, level=LEVEL) for t in (start + LEAD, start))
     scale = field_scale([truth], FIELD)
-    axes = [_map_axes(figure, crs.Robinson(), 0.01, bottom, 0.385, 0.4) for bottom in (0.535, 0.085)]
+    axes = [_map_axes(figure, crs.Robinson(), 0.01, bottom, 0.385, 0.4) for bottom in (0.555, 0.125)]
     titles = ("Vorticity at 500 hPa, simulated: truth", "Forecast 24 hours ahead")
     meshes = [
         map_field(values, ax, scale=scale, title=title, colorbar=False)
@@ -66,7 +66,7 @@ def attention_column(figure: Figure, weather: xr.Dataset, model: ar.AtmoRep, sta
         weights = node["attention"].mean("head").isel(layer=0, query=0).unstack("key")
         shares[name] = 100 * weights.sum(["key_level", "key_time"])
     norm = PowerNorm(0.5, 0, max(float(share.max()) for share in shares.values()))
-    places = [(x, y) for y in (0.515, 0.105) for x in (0.425, 0.716)]
+    places = [(x, y) for y in (0.57, 0.165) for x in (0.425, 0.716)]
     axes = [_map_axes(figure, crs.PlateCarree(central_longitude=320), *at, 0.277, 0.29) for at in places]
     _, _, row, column = np.unravel_index(token, field.mask.shape)
     height, width = field.token_size
@@ -81,7 +81,7 @@ def attention_column(figure: Figure, weather: xr.Dataset, model: ar.AtmoRep, sta
             norm=norm,
             transform=crs.PlateCarree(),
         )
-        _finish(ax, "itself" if name == FIELD else long_name(name).lower())
+        _finish(ax, "vorticity itself" if name == FIELD else long_name(name).lower())
         ax.add_patch(
             Rectangle(corner, width, height, fill=False, ec="#009E73", lw=2, transform=crs.PlateCarree())
         )
@@ -93,7 +93,7 @@ def attention_column(figure: Figure, weather: xr.Dataset, model: ar.AtmoRep, sta
         "share of the attention, all hours and levels (%)",
         ticks=[0, 1, 2, 5, 10, 20],
     )
-    figure.text(0.425, 0.905, "What the framed token of the forecast attends to", fontsize=10.5, color=INK)
+    figure.text(0.425, 0.965, "What the framed token of the forecast attends to", fontsize=10.5, color=INK)
 
 
 def _map_axes(
@@ -108,11 +108,11 @@ def _scale(
 ) -> None:
     """A slim colour scale along the bottom."""
     bar = figure.colorbar(
-        mesh, cax=figure.add_axes((left, 0.075, width, 0.022)), orientation="horizontal", **how
+        mesh, cax=figure.add_axes((left, 0.095, width, 0.02)), orientation="horizontal", **how
     )
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=8, width=0.4, length=3, colors=INK)
-    bar.ax.set_title(label, fontsize=8, color=INK, x=1.02, y=-0.6, loc="left")
+    bar.set_label(label, fontsize=8, color=INK, labelpad=1)
 
 
 def _finish(ax: GeoAxes, title: str) -> None:
