@@ -40,8 +40,8 @@ def run_demo(out: Path, *, resume: bool = False, console: Console | None = None)
     if model is None:
         return False
     truth, record = open_sample("test"), open_sample("train")
-    times = initial_times(truth)
-    console.print(f"Forecasting {len(times)} days of the held-out record ...")
+    times = initial_times(truth, every_hours=51)
+    console.print(f"Forecasting the held-out record from {len(times)} initial times ...")
     forecasts = compare(model, record, truth, times)
     table = skill_table(forecasts, truth, LEADS)
     write_skill(table, out / "skill.csv")
