@@ -1,4 +1,4 @@
-"""The command line: ``atmorep-lite train | demo | data simulate``.
+"""The command line: ``atmorep-lite train | demo | evaluate | convert | data simulate``.
 
 Every error that a user can cause is one sentence on stderr and exit code 2.
 """
@@ -83,6 +83,26 @@ def evaluate(
     write_skill(table, out)
     print_skill(table)
     typer.echo(f"Written to {out}.")
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A published checkpoint folder; with --to-published, ours.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    to_published: Annotated[bool, typer.Option("--to-published", help="The way back.")] = False,
+) -> None:
+    """Turn a checkpoint of the published AtmoRep code into a model folder, or back."""
+    from atmorep_lite import published
+
+    if to_published:
+        weights = published.to_published(source, out)
+        typer.echo(f"The published code loads {weights.name} and its JSON from {out}.")
+        return
+    model = published.from_published(source, out)
+    count = sum(weight.numel() for weight in model.parameters())
+    typer.echo(f"{count:,} weights for {', '.join(model.config.names)}.")
+    typer.echo(f"Load them with AtmoRep.from_pretrained({str(out)!r}).")
+    typer.echo("A published folder has no normalisation: set model.normalizer before forecasting.")
 
 
 @data_app.command("simulate")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -32,6 +32,9 @@ Triple = tuple[int, int, int]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Kind = TypeVar("_Kind", bound=_Strict)
 
 
 class FieldConfig(_Strict):
@@ -87,7 +90,7 @@ class ModelConfig(_Strict):
     ``predict="departure"`` makes it output the departure from a simple fill of the hidden tokens, in units of
     the typical size of such departures; it learns in minutes.
     ``locality`` > 0 subtracts a fixed multiple of the distance between two tokens from their attention score.
-    ``published`` restores the published code's quirks (listed in :mod:`atmorep_lite.model`).
+    ``published`` restores the quirks of the published code of a year (listed in :mod:`atmorep_lite.model`).
     """
 
     fields: tuple[FieldConfig, ...] = Field(min_length=1)
@@ -103,7 +106,7 @@ class ModelConfig(_Strict):
     predict: Literal["field", "departure"] = "field"
     locality: float = Field(default=0.0, ge=0)
     grid_skip: GridSkipConfig | None = None
-    published: bool = False
+    published: Literal["2023", "2024"] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
@@ -266,8 +269,17 @@ def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -
 
 def parse_config(tree: dict[str, Any], origin: str = "the configuration") -> Config:
     """Validate a nested dictionary; see :func:`load_config`."""
+    return _validated(Config, tree, origin)
+
+
+def parse_model_config(tree: dict[str, Any], origin: str = "the configuration") -> ModelConfig:
+    """Validate the part ``model`` of a configuration alone."""
+    return _validated(ModelConfig, tree, origin)
+
+
+def _validated(kind: type[_Kind], tree: dict[str, Any], origin: str) -> _Kind:
     try:
-        return Config.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         raise UserError(f"{origin}: {_first_problem(error)}") from error
 

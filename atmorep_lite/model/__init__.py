@@ -2,8 +2,8 @@
 
 ``ModelConfig.published`` restores these properties of the published code, which are mended by default:
 rows of tokens numbered with the wrong divisor in the positional code; raw token information (the year enters
-as 2000); GELU after the MLP's last layer; coupling queries not normalised while their keys are; queries and
-keys of the decoder always normalised.
+as 2000); GELU after the MLP's last layer; and, in the code of 2024 but not of 2023, coupling queries not
+normalised while their keys are, and queries and keys of the decoder always normalised.
 """
 
 from atmorep_lite.model.atmorep import AtmoRep, FirstGuess

@@ -67,7 +67,7 @@ class AtmoRep(nn.Module):
         departs = config.predict == "departure"
         self.embeddings = nn.ModuleDict(
             {
-                f.name: TokenEmbedding(f, published=config.published, flag_hidden=departs)
+                f.name: TokenEmbedding(f, published=config.published is not None, flag_hidden=departs)
                 for f in config.fields
             }
         )

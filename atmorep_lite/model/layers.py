@@ -60,7 +60,7 @@ class EncoderLayer(nn.Module):
         d = e // self.heads
         self.coupled_to = field.coupled_to
         self.qk_norm = model.qk_norm
-        self.norm_coupling_queries = model.qk_norm and not model.published
+        self.norm_coupling_queries = model.qk_norm and model.published != "2024"
         self.qkv = nn.Linear(e, 3 * e, bias=False)
         if self.coupled_to:
             self.coupling_q = nn.Linear(e, d * len(self.coupled_to), bias=False)
@@ -72,7 +72,7 @@ class EncoderLayer(nn.Module):
             )
         self.out = nn.Linear(d * (self.heads + len(self.coupled_to)), e, bias=False)
         self.dropout = nn.Dropout(model.dropout)
-        self.mlp = MLP(e, model.mlp_layers, model.dropout, published=model.published)
+        self.mlp = MLP(e, model.mlp_layers, model.dropout, published=model.published is not None)
 
     def forward(
         self,
@@ -106,8 +106,8 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Half of the heads look at the decoder's own tokens, the other half at an encoder layer's output.
 
-    The published network normalises queries and keys here always, with a learnt scale; by default this
-    follows ``qk_norm``.
+    The network published in 2024 normalises queries and keys here always; by default this follows
+    ``qk_norm``.  The scale is learnt.
     """
 
     def __init__(self, field: FieldConfig, model: ModelConfig) -> None:
@@ -118,12 +118,12 @@ class DecoderLayer(nn.Module):
         self.qkv = nn.Linear(e, 3 * self.self_heads * d, bias=False)
         self.cross_q = nn.Linear(e, self.cross_heads * d, bias=False)
         self.cross_kv = nn.Linear(e, 2 * self.cross_heads * d, bias=False)
-        normed = model.qk_norm or model.published
+        normed = model.qk_norm or model.published == "2024"
         self.norm_q = nn.LayerNorm(d) if normed else nn.Identity()
         self.norm_k = nn.LayerNorm(d) if normed else nn.Identity()
         self.out = nn.Linear(e, e, bias=False)
         self.dropout = nn.Dropout(model.dropout)
-        self.mlp = MLP(e, model.mlp_layers, model.dropout, published=model.published)
+        self.mlp = MLP(e, model.mlp_layers, model.dropout, published=model.published is not None)
 
     def forward(
         self, x: Tensor, encoded: Tensor, bias: Mapping[str, Tensor | None], record: Record | None = None

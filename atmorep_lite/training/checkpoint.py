@@ -85,8 +85,9 @@ def load_model(folder: str | os.PathLike[str]) -> AtmoRep:
         If a file is missing, truncated, or belongs to another configuration.
     """
     folder = Path(folder)
+    converted = (folder / "published.json").is_file()  # published models come without their normalisation
     for name in FILES:
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and not (converted and name == "normalization.nc"):
             raise UserError(f"{folder} is not a model folder: it lacks {name}")
     config = load_config(folder / "config.yaml")
     model = AtmoRep(config.model)
@@ -102,12 +103,14 @@ def load_model(folder: str | os.PathLike[str]) -> AtmoRep:
         raise UserError(
             f"the weights in {folder} do not fit its config.yaml ({str(error).splitlines()[1].strip()})"
         ) from error
+    model.run_config = config
+    if not (folder / "normalization.nc").is_file():
+        return model.eval()
     try:
         with xr.open_dataset(folder / "normalization.nc", engine="netcdf4") as statistics:
             model.normalizer = Normalizer.from_dataset(statistics.load())
     except (OSError, RuntimeError) as error:
         raise UserError(f"{folder / 'normalization.nc'} cannot be read ({error}); copy it again") from error
-    model.run_config = config
     return model.eval()
 
 

@@ -55,17 +55,17 @@ def encoder_by_hand(
     for j, other in enumerate(layer.coupled_to):
         q = norm(x) @ layer.coupling_q.weight[j * d : (j + 1) * d].T
         k, v = (norm(others[other]) @ w.T for w in layer.coupling_kv[other].weight.split(d))
-        q = q if config.published else maybe(q)
+        q = q if config.published == "2024" else maybe(q)
         out.append(softmax_mean(q, maybe(k), v, config.locality * distance[other]))
     x = x + torch.cat(out, -1) @ layer.out.weight.T
-    return mlp_by_hand(layer.mlp, x, config.published)
+    return mlp_by_hand(layer.mlp, x, config.published is not None)
 
 
 def decoder_by_hand(layer: DecoderLayer, x: Tensor, encoded: Tensor, distance: Tensor, config: Any) -> Tensor:
     d = x.shape[-1] // config.heads
     cross = int(config.heads * config.cross_fraction)
     out = []
-    normed = affine if config.qk_norm or config.published else (lambda y, _: y)
+    normed = affine if config.qk_norm or config.published == "2024" else (lambda y, _: y)
     for h in range(config.heads - cross):
         q, k, v = (norm(x) @ w.T for w in layer.qkv.weight[h * 3 * d : (h + 1) * 3 * d].split(d))
         slope = config.locality * 2.0 ** (-4.0 * h / (config.heads - cross))
@@ -76,15 +76,16 @@ def decoder_by_hand(layer: DecoderLayer, x: Tensor, encoded: Tensor, distance: T
         slope = config.locality * 2.0 ** (-4.0 * h / cross)
         out.append(softmax_mean(normed(q, layer.norm_q), normed(k, layer.norm_k), v, slope * distance))
     x = x + torch.cat(out, -1) @ layer.out.weight.T
-    return mlp_by_hand(layer.mlp, x, config.published)
+    return mlp_by_hand(layer.mlp, x, config.published is not None)
 
 
-@pytest.fixture(params=["plain", "local", "published", "raw"])
+@pytest.fixture(params=["plain", "local", "published", "older", "raw"])
 def model(request: pytest.FixtureRequest) -> AtmoRep:
     changes: dict[str, Any] = {
         "plain": {},
         "local": {"locality": 0.7},
-        "published": {"published": True, "predict": "field"},
+        "published": {"published": "2024", "predict": "field"},
+        "older": {"published": "2023", "predict": "field"},
         "raw": {"qk_norm": False, "locality": 0.3, "cross_fraction": 0.25},
     }[request.param]
     torch.manual_seed(0)
