@@ -76,6 +76,19 @@ def gaussian_crps(members: Tensor, target: Tensor, weight: Tensor | None = None)
     return _mean(sigma * (z * (2.0 * cumulative - 1.0) + 2.0 * density - 1.0 / math.sqrt(math.pi)), weight)
 
 
+def gaussian_likelihood(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Negative log-likelihood of the Gaussian with the ensemble's mean and spread:
+
+    .. math:: \log\sigma + (y - \mu)^2 / 2\sigma^2 + \frac12 \log 2\pi.
+
+    A spread below 1e-3 counts as 1e-3: the likelihood of a collapsed ensemble has no lower bound.
+    """
+    mean, sigma = _mean_and_spread(members)
+    sigma = sigma.clamp(min=1e-3)
+    z = (target - mean) / sigma
+    return _mean(sigma.log() + 0.5 * z**2 + 0.5 * math.log(2.0 * math.pi), weight)
+
+
 def crps(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""CRPS in the standard form :math:`E|X - y| - \frac12 E|X - X'|`, where pairs include equal ones.
 
@@ -120,8 +133,8 @@ def published_kernel_crps(members: Tensor, target: Tensor, weight: Tensor | None
 LOSSES: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
-        mse, mse_ensemble, stats, stats_area, gaussian_crps, crps, fair_crps, published_crps,
-        published_kernel_crps,
+        mse, mse_ensemble, stats, stats_area, gaussian_crps, gaussian_likelihood, crps, fair_crps,
+        published_crps, published_kernel_crps,
     )
 }  # fmt: skip
 

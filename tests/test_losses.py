@@ -21,6 +21,7 @@ from atmorep_lite.losses import (
     crps,
     fair_crps,
     gaussian_crps,
+    gaussian_likelihood,
     mse,
     mse_ensemble,
     published_kernel_crps,
@@ -28,7 +29,7 @@ from atmorep_lite.losses import (
 
 numbers = st.floats(-50, 50, width=32)
 ensembles = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.integers(1, 4)), elements=numbers)
-NEED_SPREAD = ("stats", "stats_area", "gaussian_crps", "published_crps")
+NEED_SPREAD = ("stats", "stats_area", "gaussian_crps", "gaussian_likelihood", "published_crps")
 
 
 def double_loop(members: np.ndarray, target: np.ndarray, *, fair: bool) -> float:
@@ -103,6 +104,14 @@ def test_gaussian_crps_uses_the_sample_mean_and_spread() -> None:
     assert float(ours) == pytest.approx(expected, rel=1e-6)
 
 
+def test_gaussian_likelihood_is_scipys() -> None:
+    rng = np.random.default_rng(1)
+    members, target = rng.normal(2.0, 3.0, (5, 20)), rng.normal(size=20)
+    expected = -stats.norm.logpdf(target, members.mean(0), members.std(0, ddof=1)).mean()
+    ours = gaussian_likelihood(torch.from_numpy(members), torch.from_numpy(target))
+    assert float(ours) == pytest.approx(expected, rel=1e-9)
+
+
 @settings(max_examples=20, deadline=None)
 @given(members=ensembles, seed=st.integers(0, 1000))
 def test_squared_errors(members: np.ndarray, seed: int) -> None:
@@ -159,6 +168,37 @@ def test_published_kernel_crps_trains_plain_absolute_error() -> None:
     (ours,) = torch.autograd.grad(value, members)
     (plain,) = torch.autograd.grad((members - target).abs().mean(), members)
     torch.testing.assert_close(ours, plain)
+
+
+def trained_heads(loss, spread: float, *, count: int = 8, steps: int = 400) -> torch.Tensor:
+    """Heads ``[head]`` that a loss settles on when the truth is noise of known spread, seen as quantiles."""
+    quantiles = torch.from_numpy(stats.norm.ppf((np.arange(2000) + 0.5) / 2000, scale=spread))
+    heads = (spread * torch.linspace(-0.5, 0.5, count, dtype=torch.float64)).requires_grad_()
+    optimizer = torch.optim.Adam([heads], lr=0.03 * spread)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(heads[:, None].expand(-1, len(quantiles)), quantiles).backward()
+        optimizer.step()
+    return heads.detach()
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0])
+def test_proper_scores_find_the_spread_of_noise_and_the_published_ones_do_not(spread: float) -> None:
+    def found(loss) -> float:
+        return float(trained_heads(loss, spread).std()) / spread
+
+    heads = trained_heads(crps, spread).sort().values / spread
+    np.testing.assert_allclose(heads, stats.norm.ppf((np.arange(8) + 0.5) / 8), atol=0.02)
+    assert found(gaussian_crps) == pytest.approx(1.0, abs=0.02)
+    assert found(gaussian_likelihood) == pytest.approx(1.0, abs=0.02)
+    assert found(fair_crps) > 1.3  # heads are no random draws: the outer ones are pushed out
+    assert found(mse_ensemble) < 0.05
+    settled, truth = trained_heads(LOSSES["stats"], spread)[:, None], torch.linspace(-2, 2, 401) * spread
+    if spread == 0.1:
+        assert float(settled.std()) / spread == pytest.approx(1.44, abs=0.05)  # closed form: 1.4
+    else:  # no spread at all scores better than what training settles on, and than the truth
+        none, right = 1e-9 * settled, settled / settled.std()
+        assert LOSSES["stats"](none, truth) < min(LOSSES["stats"](x, truth) for x in (settled, right))
 
 
 def test_one_member() -> None:
