@@ -11,7 +11,9 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 book test bench: export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab demo bench clean
+.PHONY: help book test lab lecture student demo bench clean
+
+CHAPTER ?= attention
 
 help: ## this list
 	@echo "AtmoRep-lite"
@@ -41,6 +43,12 @@ endif
 lab: $(STAMP) ## the book's chapters in JupyterLab
 	@$(BIN)/jupyter lab book
 
+lecture: book ## slides of a chapter that need no network: make lecture CHAPTER=attention
+	@$(BIN)/python scripts/chapter.py lecture book/$(CHAPTER).ipynb lecture/$(CHAPTER)
+
+student: $(STAMP) ## a chapter without its solutions: make student CHAPTER=attention
+	@$(BIN)/python scripts/chapter.py student book/$(CHAPTER).ipynb student/$(CHAPTER).ipynb
+
 demo: $(STAMP) ## train a small AtmoRep on the shipped atmosphere, write tables and figures to demo/
 	@$(BIN)/atmorep-lite demo
 
@@ -48,7 +56,7 @@ bench: $(STAMP) ## measure speed on this machine
 	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean: ## remove what the other targets made, but not .venv
-	@rm -rf book/_build demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf book/_build demo lecture student .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

@@ -7,12 +7,15 @@ over all tokens of the key field,
 
 so that they sum to one over every level, time and place of that field. Self-attention heads and coupling
 heads are separate softmaxes.
+
+A capture lies on the sphere or on a plane. On a plane ``latitude`` holds y and ``longitude`` holds x.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -27,20 +30,23 @@ from atmorep_lite.errors import UserError
 class CapturedField:
     """The tokens of one field: where and when they are, what they hold, which of them were hidden.
 
+    On a plane (see :class:`AttentionCapture`) places are y and x, and times are frames.
+
     Parameters
     ----------
     name
         Canonical field name.
     level
-        [level] hPa.
+        [level] hPa; on a plane any numbers, [0] where there is one level.
     time
-        [time] datetime64, centre time of each token slot.
+        [time] datetime64, centre time of each token slot; on a plane floats, frames relative to the newest
+        frame that the model saw, such as (-2, -1, 0).
     latitude
-        [latitude] token centres in degrees north, north to south.
+        [latitude] token centres in degrees north, north to south; on a plane y, ascending.
     longitude
-        [longitude] token centres in degrees east, ascending; may run past 360, never wrapped.
+        [longitude] token centres in degrees east, ascending; may run past 360, never wrapped; on a plane x.
     token_size
-        Extent of one token (degrees latitude, degrees longitude).
+        Extent of one token (degrees latitude, degrees longitude); on a plane (y, x) in the box's units.
     position
         [token, coordinate] scaled positions used by the locality bias.
     values
@@ -92,10 +98,35 @@ class CapturedPair:
 
 @dataclass(frozen=True)
 class AttentionCapture:
-    """Every field and every pair of one forward pass; ``pairs`` is keyed by (query field, key field)."""
+    """Every field and every pair of one forward pass.
+
+    Parameters
+    ----------
+    fields
+        The tokens of each field.
+    pairs
+        Queries and keys, keyed by (query field, key field).
+    geometry
+        "sphere": places are degrees, times dates, levels hPa.  "plane": ``latitude`` and ``longitude`` of the
+        fields hold y and x, ascending, in the box's own units; times are floats, frames relative to the
+        newest frame that the model saw.
+    period
+        Size (y, x) of a periodic box in its units; None where the plane has edges, and on the sphere.
+    """
 
     fields: dict[str, CapturedField]
     pairs: dict[tuple[str, str], CapturedPair]
+    geometry: Literal["sphere", "plane"] = "sphere"
+    period: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.geometry not in ("sphere", "plane"):
+            raise UserError(f"the geometry of a capture is {self.geometry!r}; choose 'sphere' or 'plane'")
+        if self.period is not None and (self.geometry == "sphere" or not min(self.period) > 0):
+            raise UserError(
+                f"the period {self.period} does not fit: a plane takes two positive sizes (y, x) or None, "
+                "the sphere None"
+            )
 
 
 def attention_maps(
@@ -125,7 +156,8 @@ def attention_maps(
     -------
     A tree with one node ``query_field/key_field`` per pair, its variable ``attention`` with dims
     ``(layer, head, query, key)``.  ``query`` and ``key`` are multi-indexed by level, time, latitude and
-    longitude (``query_level``, ``key_time``, ...), so ``.sel(query_level=500)`` works.  Each row sums to 1.
+    longitude (``query_level``, ``key_time``, ...), so ``.sel(query_level=500)`` works; on a plane by level,
+    time, y and x (``query_y``, ``key_x``, ...).  Each row sums to 1.
     NetCDF knows no multi-index: ``.reset_index(["query", "key"])`` before saving a node.
 
     Raises
@@ -162,22 +194,71 @@ def attention_maps(
             coords={"layer": chosen_layers, "head": chosen_heads},
             attrs={"query_field": query_field, "key_field": key_field, "stage": pair.stage},
         )
-        labels = _index("query", source.fields[query_field], chosen_queries)
-        labels |= _index("key", source.fields[key_field], None)
+        places = ("y", "x") if source.geometry == "plane" else ("latitude", "longitude")
+        labels = _index("query", source.fields[query_field], chosen_queries, places)
+        labels |= _index("key", source.fields[key_field], None, places)
         nodes[f"{query_field}/{key_field}"] = node.assign_coords(labels)
     return xr.DataTree.from_dict(nodes)
 
 
-def token_at(field: CapturedField, *, latitude: float, longitude: float, level: int, slot: int = -1) -> int:
-    """Index of the token of a field nearest to a place, at a level (hPa) and time slot (-1 is the newest)."""
-    levels = [int(x) for x in field.level]
+def token_at(
+    field: CapturedField,
+    *,
+    latitude: float | None = None,
+    longitude: float | None = None,
+    y: float | None = None,
+    x: float | None = None,
+    level: float | None = None,
+    slot: int = -1,
+    period: tuple[float, float] | None = None,
+) -> int:
+    """Index of the token of a field nearest to a place.
+
+    Parameters
+    ----------
+    field
+        The field whose token is wanted.
+    latitude, longitude
+        Place on the sphere, in degrees; any turn of longitude.
+    y, x
+        Place on a plane, instead of ``latitude`` and ``longitude``.
+    level
+        hPa; may be left out where the field has one level.
+    slot
+        Time slot; -1 is the newest.
+    period
+        ``capture.period`` of a periodic plane, where the place may lie outside of the box.
+
+    Raises
+    ------
+    UserError
+        If no place is given, or the field has no such level or slot.
+    """
+    levels = field.level.tolist()
+    if level is None and len(levels) == 1:
+        level = levels[0]
     if level not in levels:
         raise UserError(f"{field.name} has no level {level} here; it has {', '.join(map(str, levels))}")
-    row = int(np.abs(field.latitude - latitude).argmin())
-    offset = (field.longitude - longitude + 180.0) % 360.0 - 180.0
-    column = int(np.abs(offset).argmin())
-    shape = field.mask.shape
-    return int(np.ravel_multi_index((levels.index(level), slot % shape[1], row, column), shape))
+    _, slots, rows, columns = field.mask.shape
+    if not -slots <= slot < slots:
+        raise UserError(f"{field.name} has no time slot {slot} here; it has {slots}, counted from 0")
+    if latitude is not None and longitude is not None:
+        row = nearest(field.latitude, latitude)
+        column = nearest(field.longitude, longitude, period=360.0)
+    elif y is not None and x is not None:
+        tall, wide = period or (None, None)
+        row, column = nearest(field.latitude, y, period=tall), nearest(field.longitude, x, period=wide)
+    else:
+        raise UserError("token_at needs a place: latitude and longitude, or y and x on a plane")
+    return ((levels.index(level) * slots + slot % slots) * rows + row) * columns + column
+
+
+def nearest(centres: np.ndarray, place: float, *, period: float | None = None) -> int:
+    """Index of the centre [centre] nearest to a place, on a line or on a circle of length ``period``."""
+    offset = np.asarray(centres) - place
+    if period is not None:
+        offset = offset - period * np.round(offset / period)
+    return int(np.abs(offset).argmin())
 
 
 def _weights(
@@ -206,9 +287,11 @@ def _chosen(what: str, wanted: Sequence[int] | None, count: int) -> list[int]:
     return [int(item) for item in wanted]
 
 
-def _index(axis: str, field: CapturedField, chosen: list[int] | None) -> xr.Coordinates:
+def _index(
+    axis: str, field: CapturedField, chosen: list[int] | None, places: tuple[str, str]
+) -> xr.Coordinates:
     index = pd.MultiIndex.from_product(
         [field.level, field.time, field.latitude, field.longitude],
-        names=[f"{axis}_{name}" for name in ("level", "time", "latitude", "longitude")],
+        names=[f"{axis}_{name}" for name in ("level", "time", *places)],
     )
     return xr.Coordinates.from_pandas_multiindex(index if chosen is None else index[chosen], axis)

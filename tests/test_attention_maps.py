@@ -19,6 +19,7 @@ from atmorep_lite.masking import forecast_masks
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.tokens import FieldTokens
 from tests.tiny import HEAT, WIND, coupled_fields, ready_model, tiny_field, tiny_model, wave
+from tests.widgets.planes import STEP, peak_place, plane_capture
 
 TIME = np.datetime64("2001-01-01T18", "ns")
 PAIRS = {(WIND, WIND), (WIND, HEAT), (HEAT, HEAT), (HEAT, WIND)}
@@ -275,3 +276,43 @@ def test_bad_input_is_told_in_one_sentence(
 def test_the_package_offers_them() -> None:
     assert atmorep_lite.capture_attention is capture_attention
     assert atmorep_lite.AttentionCapture is AttentionCapture
+
+
+def test_planes_are_labelled_by_frames_y_and_x() -> None:
+    plane = plane_capture()
+    field = plane.fields["vorticity"]
+    row, column = 13, 2  # near two edges: the peaks lie beyond them
+    query = token_at(field, y=field.latitude[row], x=field.longitude[column])
+    assert query == 2 * 256 + row * 16 + column
+    weights = attention_maps(plane, layers=[1], queries=[query])["vorticity/vorticity"]["attention"][0, :, 0]
+    assert {"query_y", "query_x", "query_time"} <= set(weights.coords)
+    for head in range(2):
+        for frame in (-2.0, -1.0, 0.0):
+            there = weights[head].sel(key_level=0, key_time=frame)
+            place = there[{"key": int(there.values.argmax())}].coords["key"].item()
+            expected = peak_place(head, int(frame), row, column)
+            assert place == (field.latitude[expected[0]], field.longitude[expected[1]])
+
+
+def test_token_at_wraps_on_a_periodic_plane() -> None:
+    plane = plane_capture()
+    field = plane.fields["vorticity"]
+    for turn in (-2, 0, 1):
+        y, x = (np.array([0.5, 9.4]) * STEP + turn * np.array(plane.period)).tolist()
+        assert token_at(field, y=y, x=x, level=0, slot=1, period=plane.period) == 256 + 0 * 16 + 9
+    assert token_at(field, y=-0.1, x=0.1, period=plane.period) == 2 * 256 + 15 * 16
+    assert token_at(field, y=-0.1, x=0.1) == 2 * 256
+    with pytest.raises(UserError, match="needs a place"):
+        token_at(field, y=1.0)
+    with pytest.raises(UserError, match="no time slot 3"):
+        token_at(field, y=1.0, x=1.0, slot=3)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "period", "words"),
+    [("torus", None, "'torus'"), ("sphere", (1, 1), "period"), ("plane", (0, 1), "period")],
+)
+def test_unknown_geometries_are_refused(geometry, period, words: str) -> None:
+    plane = plane_capture()
+    with pytest.raises(UserError, match=words):
+        AttentionCapture(plane.fields, plane.pairs, geometry, period)

@@ -4,5 +4,6 @@ The same module runs in JupyterLab, in a book's static pages with no kernel, and
 """
 
 from atmorep_lite.widgets.attention_explorer import AttentionExplorer
+from atmorep_lite.widgets.toy_attention import ToyAttention
 
-__all__ = ["AttentionExplorer"]
+__all__ = ["AttentionExplorer", "ToyAttention"]

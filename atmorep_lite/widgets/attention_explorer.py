@@ -1,4 +1,4 @@
-"""AttentionExplorer: choose a token on the map of one field, see what it attends to in every field.
+"""AttentionExplorer: choose a token on a map, see what it attends to in every field, or at every time.
 
 Queries and keys travel to the page, never attention matrices: a row is computed where it is looked at.
 """
@@ -8,23 +8,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anywidget
 import numpy as np
 import traitlets
 
 from atmorep_lite.attention_maps import AttentionCapture
+from atmorep_lite.errors import UserError
 from atmorep_lite.widgets import selection
 from atmorep_lite.widgets.packing import Precision, pack
 from atmorep_lite.widgets.page import module_source, style_source, write_page
 from atmorep_lite.widgets.rows import Head, attention_rows, find_field
 
 _NAME = "attention_explorer"
+Panels = Literal["fields", "times"]
 
 
 class AttentionExplorer(anywidget.AnyWidget):
-    """Maps of what one token attends to: one map per field, per layer, head, level and time.
+    """Maps of what one token attends to: one map per field or per time; any layer, head, level and time.
 
     Parameters
     ----------
@@ -35,6 +37,15 @@ class AttentionExplorer(anywidget.AnyWidget):
         come along. Fewer make a smaller page.
     precision
         Number format of queries and keys: "float16" (a row is within about 0.1 % of its peak) or "float32".
+    panels
+        "fields": one map per field, at one time. "times": one map per time of the keys of one field (the
+        query's own, unless another is chosen), newest last, all of one softmax in one colour scale; the token
+        under the pointer, at the time of its map, becomes the query.
+    reference
+        Another capture of the same tokens, such as by the same network with random weights; the maps can then
+        show the difference.
+    reference_name
+        What the reference is called on the page.
     title, caption
         Shown above and below the maps; say "simulated" here where the atmosphere is.
 
@@ -44,14 +55,15 @@ class AttentionExplorer(anywidget.AnyWidget):
         What is shown. Reading tells what the reader chose, setting (all or some entries) moves the view:
         ``query_field``, ``query`` (token index in C order of level, time, latitude, longitude), ``layer``,
         ``head`` and ``coupling_head`` (number or "mean"), ``key_level`` (hPa), ``key_hours`` (relative to the
-        newest token), ``temperature``, ``view`` ("attention", "contours" or "field"), ``scale`` ("linear" or
-        "root").
+        newest token; on a plane in frames), ``temperature``, ``view`` ("attention", "contours", "field", or
+        "difference" where there is a reference), ``scale`` ("linear" or "root"), ``arrows`` (True shows the
+        wind, where the capture tells it); of an explorer of times also ``key_field``.
 
     Raises
     ------
     UserError
-        Where the capture has no pairs, arrays do not fit together or hold NaN, or a layer, head or entry of
-        ``selected`` is unknown.
+        Where the capture has no pairs, arrays do not fit together, hold NaN or are too large for a page, the
+        reference has other tokens, or a layer, head or entry of ``selected`` is unknown.
 
     Examples
     --------
@@ -74,19 +86,29 @@ class AttentionExplorer(anywidget.AnyWidget):
         layers: Iterable[int] | None = None,
         heads: Iterable[int] | None = None,
         precision: Precision = "float16",
+        panels: Panels = "fields",
+        reference: AttentionCapture | None = None,
+        reference_name: str = "reference",
         title: str | None = None,
         caption: str | None = None,
     ) -> None:
-        meta, data = pack(capture, layers=layers, heads=heads, precision=precision)
-        super().__init__(meta={**meta, "title": title or "", "caption": caption or ""}, data=data)
+        if panels not in ("fields", "times"):
+            raise UserError(f"The panels {panels!r} are unknown: choose 'fields' or 'times'.")
+        meta, data = pack(capture, layers=layers, heads=heads, precision=precision, reference=reference)
+        if reference is not None:
+            meta["reference"]["name"] = reference_name
+        meta |= {"panels": panels, "title": title or "", "caption": caption or ""}
+        super().__init__(meta=meta, data=data)
         self.selected = selection.first_view(self.meta, self.data)
 
     def token(
         self,
         field: str,
         *,
-        latitude: float,
-        longitude: float,
+        latitude: float | None = None,
+        longitude: float | None = None,
+        y: float | None = None,
+        x: float | None = None,
         level: float | None = None,
         hours: float = 0.0,
     ) -> int:
@@ -98,12 +120,17 @@ class AttentionExplorer(anywidget.AnyWidget):
             Canonical field name.
         latitude, longitude
             Degrees north and east.
+        y, x
+            Place on a plane, instead of these.
         level
             hPa; the last level where left out.
         hours
-            Hours relative to the newest token of the capture.
+            Hours relative to the newest token of the capture; on a plane frames.
         """
-        return selection.nearest_token(find_field(self.meta, field), latitude, longitude, level, hours)
+        north, east = (y, x) if latitude is None and longitude is None else (latitude, longitude)
+        if north is None or east is None:
+            raise UserError("A token needs a place: give latitude and longitude, or y and x on a plane.")
+        return selection.nearest_token(find_field(self.meta, field), north, east, level, hours)
 
     def weights(
         self,

@@ -10,6 +10,7 @@ from atmorep_lite.attention_maps import AttentionCapture, CapturedField, Capture
 from atmorep_lite.errors import UserError
 
 FLOAT16_MAX = 65504.0
+MOST_BYTES = 250_000_000  # of queries and keys on one page: what a browser still reads without complaint
 
 
 def check_capture(capture: AttentionCapture) -> None:
@@ -21,6 +22,7 @@ def check_capture(capture: AttentionCapture) -> None:
         )
     for field in capture.fields.values():
         _check_field(field)
+        _check_axes(field, capture.geometry)
     for key, pair in capture.pairs.items():
         _check_pair(key, pair, capture.fields)
     depths = {pair.q.shape[0] for pair in capture.pairs.values()}
@@ -58,6 +60,31 @@ def _check_field(field: CapturedField) -> None:
         raise UserError(
             f"The positions of {field.name} have shape {field.position.shape}, where finite numbers "
             f"[{tokens}, coordinate] were expected: give one position per token."
+        )
+
+
+def _check_axes(field: CapturedField, geometry: str) -> None:
+    for axis in ("level", "time", "latitude", "longitude"):
+        numbers = np.asarray(getattr(field, axis))
+        dates = numbers.dtype.kind == "M"
+        if axis == "time" and dates == (geometry == "plane"):
+            expected = "floats, in frames" if geometry == "plane" else "datetime64"
+            raise UserError(
+                f"The time of {field.name} is {numbers.dtype} on a {geometry}, where {expected}, was "
+                "expected: set the geometry of the capture, or give it such times."
+            )
+        missing = np.isnat(numbers).any() if dates else not np.isfinite(numbers).all()
+        steps = np.sign(np.diff(numbers.astype(float)))
+        down = axis == "level" or (axis == "latitude" and geometry == "sphere")
+        if missing or not ((steps == 1).all() or (down and (steps == -1).all())):
+            raise UserError(
+                f"The {axis} of {field.name} is {numbers.tolist()[:6]}, where ascending "
+                f"{'or descending ' if down else ''}numbers were expected: sort the tokens along it."
+            )
+    if not min(field.token_size) > 0:
+        raise UserError(
+            f"The token size of {field.name} is {field.token_size}, where two positive sizes were expected: "
+            "give the extent of one token, north-south and east-west (y and x on a plane)."
         )
 
 
@@ -101,6 +128,30 @@ def check_range(pair: CapturedPair) -> None:
         raise UserError(
             f"The queries or keys of {pair.query_field} to {pair.key_field} exceed {FLOAT16_MAX:.0f}, the "
             'limit of float16: build the explorer with precision="float32".'
+        )
+
+
+def check_reference(capture: AttentionCapture, reference: AttentionCapture) -> None:
+    """Raise `UserError` unless the reference attends with the same pairs, layers, heads and tokens."""
+    check_capture(reference)
+    ours, theirs = (
+        {key: (pair.q.shape[:3], pair.k.shape[2]) for key, pair in c.pairs.items()}
+        for c in (capture, reference)
+    )
+    if ours != theirs:
+        raise UserError(
+            "The reference has other pairs, layers, heads or tokens than the capture, where the same were "
+            "expected: capture both at the same place and time with models of the same configuration."
+        )
+
+
+def check_size(numbers: int, precision: str) -> None:
+    """Raise `UserError` where so many numbers of queries and keys would make too large a page."""
+    size = numbers * np.dtype(precision).itemsize
+    if size > MOST_BYTES:
+        raise UserError(
+            f"The queries and keys take {size / 1e6:.0f} MB, where at most {MOST_BYTES / 1e6:.0f} MB fit "
+            "on a page: choose fewer layers or heads, or capture a smaller region."
         )
 
 

@@ -8,11 +8,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from atmorep_lite.attention_maps import AttentionCapture, CapturedField
+from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
 from atmorep_lite.widgets import coastline
-from atmorep_lite.widgets.checks import check_capture, check_range, chosen, token_shape
+from atmorep_lite.widgets.checks import (
+    check_capture,
+    check_range,
+    check_reference,
+    check_size,
+    chosen,
+    token_shape,
+)
+from atmorep_lite.widgets.winds import Wind, wind_of
 
 Precision = Literal["float16", "float32"]
 
@@ -53,6 +61,7 @@ def pack(
     layers: Iterable[int] | None,
     heads: Iterable[int] | None,
     precision: Precision,
+    reference: AttentionCapture | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """Description and buffer of a capture.
 
@@ -64,6 +73,8 @@ def pack(
         Which layers, and which self-attention heads, counted from 0; all where None. Coupling heads all stay.
     precision
         Number format of queries and keys.
+    reference
+        Capture of the same tokens by another model, to be subtracted; its pairs alone are packed.
 
     Returns
     -------
@@ -78,39 +89,37 @@ def pack(
     if precision not in ("float16", "float32"):
         raise UserError(f"The precision {precision!r} is unknown: choose float16 or float32.")
     check_capture(capture)
+    if reference is not None:
+        check_reference(capture, reference)
     depth = next(iter(capture.pairs.values())).q.shape[0]
     kept_layers = chosen("layer", layers, depth)
     self_heads = [p.q.shape[1] for p in capture.pairs.values() if p.query_field == p.key_field]
     kept_heads = chosen("head", heads, min(self_heads)) if heads is not None and self_heads else None
 
+    def heads_of(pair: CapturedPair) -> list[int]:
+        own = pair.query_field == pair.key_field
+        return kept_heads if own and kept_heads is not None else list(range(pair.q.shape[1]))
+
+    def pack_pairs(source: AttentionCapture) -> list[dict[str, Any]]:
+        return [_pack_pair(p, kept_layers, heads_of(p), precision, buffer) for p in source.pairs.values()]
+
+    per_layer = sum(len(heads_of(p)) * (p.q[0, 0].size + p.k[0, 0].size) for p in capture.pairs.values())
+    check_size(per_layer * len(kept_layers) * (1 if reference is None else 2), precision)
     buffer = Buffer()
-    newest = max(field.time.max() for field in capture.fields.values())
     description: dict[str, Any] = {
         "precision": precision,
         "layers": kept_layers,
-        "newest": str(np.datetime_as_string(newest, unit="m")),
-        "fields": [_pack_field(field, newest, buffer) for field in capture.fields.values()],
-        "pairs": [],
+        "fields": [_pack_field(field, capture, buffer) for field in capture.fields.values()],
+        "pairs": pack_pairs(capture),
+        "hidden": any(bool(field.mask.any()) for field in capture.fields.values()),
     }
-    for pair in capture.pairs.values():
-        if precision == "float16":
-            check_range(pair)
-        own = pair.query_field == pair.key_field
-        pair_heads = kept_heads if own and kept_heads is not None else list(range(pair.q.shape[1]))
-        part = np.ix_(kept_layers, pair_heads)
-        description["pairs"].append(
-            {
-                "query": pair.query_field,
-                "key": pair.key_field,
-                "heads": pair_heads,
-                "channels": pair.q.shape[-1],
-                "q": {"at": buffer.add(pair.q[part].astype(precision))},
-                "k": {"at": buffer.add(pair.k[part].astype(precision))},
-                "slope": pair.slope[part].astype(float).tolist(),
-            }
-        )
-    coast = np.frombuffer(coastline.packed(), "<i2")
-    description["coast"] = {"at": buffer.add(coast), "count": len(coast)}
+    if reference is not None:
+        description["reference"] = {"pairs": pack_pairs(reference)}
+    if (wind := wind_of(capture)) is not None:
+        description["wind"] = _pack_wind(wind, capture, buffer)
+    if capture.geometry == "sphere":
+        coast = np.frombuffer(coastline.packed(), "<i2")
+        description["coast"] = {"at": buffer.add(coast), "count": len(coast)}
     return description, buffer.bytes()
 
 
@@ -123,24 +132,69 @@ def pretty_units(units: str) -> tuple[float, str]:
     )
 
 
-def _pack_field(field: CapturedField, newest: np.datetime64, buffer: Buffer) -> dict[str, Any]:
-    known = FIELDS.get(field.name)
+def _pack_pair(
+    pair: CapturedPair, layers: list[int], heads: list[int], precision: Precision, buffer: Buffer
+) -> dict[str, Any]:
+    if precision == "float16":
+        check_range(pair)
+    part = np.ix_(layers, heads)
+    return {
+        "query": pair.query_field,
+        "key": pair.key_field,
+        "heads": heads,
+        "channels": pair.q.shape[-1],
+        "q": {"at": buffer.add(pair.q[part].astype(precision))},
+        "k": {"at": buffer.add(pair.k[part].astype(precision))},
+        "slope": pair.slope[part].astype(float).tolist(),
+    }
+
+
+def _hours(field: CapturedField, capture: AttentionCapture) -> list[float]:
+    """Times of the tokens: hours relative to the newest token of the capture; on a plane its own frames."""
+    if capture.geometry == "plane":
+        return np.asarray(field.time, dtype=float).tolist()
+    newest = max(f.time.max() for f in capture.fields.values())
+    return ((field.time - newest) / np.timedelta64(1, "h")).astype(float).tolist()
+
+
+def _pack_wind(wind: Wind, capture: AttentionCapture, buffer: Buffer) -> dict[str, Any]:
+    speed = np.hypot(wind.u, wind.v).reshape(len(wind.field.level), -1)
+    most = [max(float(np.nanmax(one, initial=0.0)), 1e-12) for one in speed]
+    units = pretty_units(wind.field.units)[1] if capture.geometry == "sphere" else ""
+    flow = "wind" if capture.geometry == "sphere" else "velocity"
+    return {
+        "shape": list(token_shape(wind.field)),
+        "level": np.asarray(wind.field.level, dtype=float).tolist(),
+        "hours": _hours(wind.field, capture),
+        "latitude": np.asarray(wind.field.latitude, dtype=float).tolist(),
+        "longitude": np.asarray(wind.field.longitude, dtype=float).tolist(),
+        "most": most,
+        "name": flow,
+        "text": f"{flow} at the map's time, if switched on; the longest is {max(most):.2g} {units}".rstrip(),
+        "u": {"at": buffer.add(wind.u.astype(np.float32))},
+        "v": {"at": buffer.add(wind.v.astype(np.float32))},
+    }
+
+
+def _pack_field(field: CapturedField, capture: AttentionCapture, buffer: Buffer) -> dict[str, Any]:
+    known = FIELDS.get(field.name) if capture.geometry == "sphere" else None
     factor, units = pretty_units(field.units)
     quantised, ranges, signed = _quantise(field.values * factor)
     return {
         "name": field.name,
         "label": known.long_name if known else field.name.replace("_", " "),
-        "short": known.short_name if known else field.name.replace("_", " "),
         "units": units,
         "shape": list(token_shape(field)),
         "level": np.asarray(field.level, dtype=float).tolist(),
-        "hours": ((field.time - newest) / np.timedelta64(1, "h")).astype(float).tolist(),
+        "hours": _hours(field, capture),
         "latitude": np.asarray(field.latitude, dtype=float).tolist(),
         "longitude": np.asarray(field.longitude, dtype=float).tolist(),
         "token": [float(size) for size in field.token_size],
         "grid": list(field.values.shape[2:]),
         "range": ranges,
         "signed": signed,
+        "plane": capture.geometry == "plane",
+        "period": list(capture.period) if capture.period is not None else None,
         "values": {"at": buffer.add(quantised)},
         "mask": {"at": buffer.add(field.mask.astype(np.uint8))},
         "position": {

@@ -12,6 +12,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(?:parts/)?(\w+)\.js";\n', re.MULTILINE)
+_COMMENT = re.compile(r"^ *//.*\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 _PAGE = """<!doctype html>
@@ -63,6 +64,7 @@ def module_source(name: str) -> str:
     """JavaScript module ``name`` with the parts it imports written into it: one file, nothing to load.
 
     Parts are files of ``parts/`` with named exports; an import is one line, and names are unique among parts.
+    Lines of comment stay behind.
     """
     order: list[str] = []
 
@@ -76,7 +78,7 @@ def module_source(name: str) -> str:
     visit(entry)
     parts = [(HERE / "parts" / f"{part}.js").read_text(encoding="utf-8") for part in order]
     stripped = [_EXPORT.sub("", _IMPORT.sub("", part)) for part in parts]
-    return "\n".join([*stripped, _IMPORT.sub("", entry.read_text(encoding="utf-8"))])
+    return _COMMENT.sub("", "\n".join([*stripped, _IMPORT.sub("", entry.read_text(encoding="utf-8"))]))
 
 
 def style_source(name: str) -> str:

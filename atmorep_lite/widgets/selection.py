@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from atmorep_lite.attention_maps import nearest
 from atmorep_lite.errors import UserError
 from atmorep_lite.widgets.rows import Meta, attention_rows, find_field, index_of, token_count
 
@@ -21,14 +22,15 @@ ENTRIES = (
     "temperature",
     "view",
     "scale",
+    "arrows",
 )
-CHOICES = {"view": ("attention", "contours", "field"), "scale": ("linear", "root")}
 
 
 def first_view(meta: Meta, data: bytes) -> dict[str, Any]:
     """The middle token of a field's last level and newest time, in the last layer.
 
-    The keys shown are the level and time that hold most of its attention.
+    The keys shown are the level and time that hold most of its attention, all fields taken together; in an
+    explorer of times, keys of the query's own field.
     """
     pair = next((p for p in meta["pairs"] if p["query"] == p["key"]), meta["pairs"][0])
     asked, shown = find_field(meta, pair["query"]), find_field(meta, pair["key"])
@@ -36,20 +38,29 @@ def first_view(meta: Meta, data: bytes) -> dict[str, Any]:
     middle = (levels - 1, times - 1, rows // 2, columns // 2)
     query = int(np.ravel_multi_index(middle, asked["shape"]))
     layer = meta["layers"][-1]
-    slots = attention_rows(meta, data, pair, query, layer, "mean", 1.0).mean(axis=0).sum(axis=(2, 3))
-    level, time = np.unravel_index(slots.argmax(), slots.shape)
-    return {
+    shares: dict[tuple[float, float], float] = {}
+    for other in meta["pairs"]:
+        if other["query"] == asked["name"]:
+            key = find_field(meta, other["key"])
+            slots = attention_rows(meta, data, other, query, layer, "mean", 1.0).mean(axis=0).sum(axis=(2, 3))
+            for (level, time), share in np.ndenumerate(slots):
+                place = key["level"][level], key["hours"][time]
+                shares[place] = shares.get(place, 0.0) + share
+    key_level, key_hours = max(shares, key=shares.__getitem__)
+    first = {
         "query_field": asked["name"],
         "query": query,
         "layer": layer,
         "head": "mean",
         "coupling_head": "mean",
-        "key_level": shown["level"][level],
-        "key_hours": shown["hours"][time],
+        "key_level": key_level,
+        "key_hours": key_hours,
         "temperature": 1.0,
         "view": "attention",
         "scale": "linear",
+        "arrows": False,
     }
+    return {**first, "key_field": shown["name"]} if meta["panels"] == "times" else first
 
 
 def complete(meta: Meta, wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,10 +73,15 @@ def complete(meta: Meta, wanted: Mapping[str, Any], before: Mapping[str, Any]) -
     UserError
         Where an entry is unknown or names something that the explorer does not have.
     """
-    unknown = sorted(set(wanted) - set(ENTRIES))
+    entries = (*ENTRIES, "key_field") if meta["panels"] == "times" else ENTRIES
+    unknown = sorted(set(wanted) - set(entries))
     if unknown:
-        raise UserError(f"The entries {unknown} of selected are unknown: use some of {ENTRIES}.")
+        raise UserError(f"The entries {unknown} of selected are unknown: use some of {entries}.")
     merged = {**before, **wanted}
+    if before and before.get("key_field") == before["query_field"] and "key_field" not in wanted:
+        merged["key_field"] = merged["query_field"]
+    if "key_field" in merged:
+        find_field(meta, merged["key_field"])
     if before and "query" not in wanted and merged["query_field"] != before["query_field"]:
         merged["query"] = _same_place(meta, before, merged["query_field"])
     check_query(meta, merged["query_field"], merged["query"])
@@ -77,11 +93,21 @@ def complete(meta: Meta, wanted: Mapping[str, Any], before: Mapping[str, Any]) -
     for kind in ("key_level", "key_hours"):
         if not _is_number(merged[kind]):
             raise UserError(f"The {kind} of selected is {merged[kind]!r}, where a number was expected.")
-    for kind, allowed in CHOICES.items():
+    for kind, allowed in choices(meta).items():
         if merged[kind] not in allowed:
             raise UserError(f"The {kind} {merged[kind]!r} is unknown: choose one of {allowed}.")
     check_temperature(merged["temperature"])
     return merged
+
+
+def choices(meta: Meta) -> dict[str, tuple[Any, ...]]:
+    """Values that entries with few values may take."""
+    views = ("attention", "contours", "field", *(("difference",) if "reference" in meta else ()))
+    return {
+        "view": views,
+        "scale": ("linear", "root"),
+        "arrows": (False, True) if "wind" in meta else (False,),
+    }
 
 
 def check_query(meta: Meta, name: str, query: int) -> None:
@@ -101,14 +127,14 @@ def nearest_token(
     field: dict[str, Any], latitude: float, longitude: float, level: float | None, hours: float
 ) -> int:
     """Index of the token whose latitude, longitude, level and time are each nearest to those given."""
-    east = (np.array(field["longitude"]) - longitude + 180.0) % 360.0 - 180.0
-    nearest = (
-        np.abs(np.array(field["level"]) - (field["level"][-1] if level is None else level)).argmin(),
-        np.abs(np.array(field["hours"]) - hours).argmin(),
-        np.abs(np.array(field["latitude"]) - latitude).argmin(),
-        np.abs(east).argmin(),
+    tall, wide = field["period"] or ((None, None) if field["plane"] else (None, 360.0))
+    places = (
+        nearest(field["level"], field["level"][-1] if level is None else level),
+        nearest(field["hours"], hours),
+        nearest(field["latitude"], latitude, period=tall),
+        nearest(field["longitude"], longitude, period=wide),
     )
-    return int(np.ravel_multi_index(nearest, field["shape"]))
+    return int(np.ravel_multi_index(places, field["shape"]))
 
 
 def _is_number(value: Any) -> bool:

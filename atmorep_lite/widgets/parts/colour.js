@@ -6,9 +6,11 @@ const MAGMA = table("0000040a08221d114736106b51127c6a1c818326819c2e7fb73779d0416
 const VIRIDIS = table("44015448186a472d7b4240863b528b33638d2c728e26828e21918c1fa08828ae803fbc735ec96284d44baddc30d8e219fde725");
 const RED_BLUE = table("0530612065ab4393c390c4ddd1e5f0f7f6f6fddbc7f3a481d6604db1182b67001f");
 
+const RED_BLACK_BLUE = table("a6d1ff6fb0f53f86cc28598c182f490f151c3a1a1575291cb84630ee7d57ffc9ad");
+
 // Little is pale on a light page and dark on a dark one, so that "much" always stands out from the page.
 const PALE = table("fffdf6fdf0d3").concat(MAGMA.slice(1, 15).reverse());
-export const PALETTES = { attention: { light: PALE, dark: MAGMA }, plain: VIRIDIS, signed: RED_BLUE };
+export const PALETTES = { attention: { light: PALE, dark: MAGMA }, plain: VIRIDIS, signed: { light: RED_BLUE, dark: RED_BLACK_BLUE } };
 
 // Colour [r, g, b] at `part` (0 ... 1) of a palette.
 export function colourAt(palette, part) {
@@ -35,16 +37,16 @@ export function niceTicks(low, high, most) {
   return ticks;
 }
 
-const minus = (text) => text.replace("-", "−");
+export const minus = (text) => text.replace("-", "−");
 
 // A number in as few digits as its neighbours at distance `step` need.
 export function plain(value, step = 0) {
   const digits = step > 0 ? Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) : 0;
-  return minus((Math.abs(value) < 1e-12 ? 0 : value).toFixed(digits));
+  return minus((Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits));
 }
 
 // "2", "10⁻⁵ s⁻¹" -> "2 × 10⁻⁵ s⁻¹"
-export const withUnits = (number, units) => `${number}${/^\d/.test(units) ? " × " : "\u00a0"}${units}`;
+export const withUnits = (number, units) => `${number}${/^\d/.test(units) ? " × " : units && "\u00a0"}${units}`;
 
 // 0.3123 -> "31 %", 0.0123 -> "1.2 %", 0.000123 -> "0.012 %"
 export function percent(part) {
@@ -52,13 +54,4 @@ export function percent(part) {
   if (p === 0) return "0\u00a0%";
   if (p < 0.0005) return "<\u00a00.001\u00a0%";
   return `${p >= 9.95 ? p.toFixed(0) : p >= 0.95 ? p.toFixed(1) : p >= 0.095 ? p.toFixed(2) : p.toFixed(3)}\u00a0%`;
-}
-
-export const hoursText = (hours) => `${minus(String(Math.round(hours * 10) / 10))} h`;
-
-// 47.8125, 371.25 -> "47.8°N 11.3°E"
-export function placeText(lat, lon) {
-  const east = ((lon + 540) % 360) - 180;
-  const part = (value, names, digits) => `${Math.abs(value).toFixed(digits)}°${value < 0 ? names[1] : names[0]}`;
-  return `${part(lat, "NS", 1)} ${part(east, "EW", 1)}`;
 }

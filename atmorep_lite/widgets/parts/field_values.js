@@ -1,11 +1,9 @@
 // Values and masks of a field out of the buffer, and how its numbers are written.
-import { readIntegers } from "./buffers.js";
-import { hoursText, plain, withUnits } from "./colour.js";
+import { readFloats, readIntegers } from "./buffers.js";
+import { plain, withUnits } from "./colour.js";
+import { nearest } from "./places.js";
 
 const MISSING = 65535;
-
-export const pressureText = (level) => `${plain(level)} hPa`;
-export const slotText = (field, { level, time }) => `${pressureText(field.level[level])}, ${hoursText(field.hours[time])}`;
 
 // Values of one level and time on the field's grid; NaN where there is none.
 export function valuesAt(data, field, slot) {
@@ -35,4 +33,13 @@ export function tokenText(data, field, { level, time, row, column }) {
   const text = Number.isFinite(sum) ? withUnits(plain(sum / (tall * wide), step), field.units) : "no value";
   const hidden = maskAt(data, field, { level, time })[row * field.shape[3] + column] === 1;
   return { text, hidden };
+}
+
+// Wind at the nearest level and time, for `drawArrows`; the longest arrow is that of the level's greatest speed.
+export function arrowsAt({ wind }, data, level, hours) {
+  const [, times, rows, columns] = wind.shape;
+  const size = rows * columns;
+  const slot = nearest(wind.level, level) * times + nearest(wind.hours, hours);
+  const part = (which) => readFloats(data, "float32", wind[which].at + 4 * slot * size, size);
+  return { ...wind, u: part("u"), v: part("v"), most: wind.most[nearest(wind.level, level)] };
 }

@@ -1,21 +1,28 @@
-// The frame that all maps share, its graticule, coastlines and contour lines.
+// The frame that all maps share, its graticule or axes, coastlines and contour lines.
 import { readIntegers } from "./buffers.js";
+import { niceTicks, plain } from "./colour.js";
+import { nearest } from "./places.js";
 
 const BREAK = 32767;
 const STEPS = [1, 2, 5, 10, 15, 20, 30, 45, 60, 90];
 
-// Degrees that hold the tokens of every field.
+// Degrees (on a plane: y and x) that hold the tokens of every field.
 export function commonFrame(fields) {
-  const frame = { west: Infinity, east: -Infinity, south: Infinity, north: -Infinity };
-  for (const field of fields) {
-    const [dlat, dlon] = field.token;
-    frame.west = Math.min(frame.west, field.longitude[0] - dlon / 2);
-    frame.east = Math.max(frame.east, field.longitude[field.longitude.length - 1] + dlon / 2);
-    frame.north = Math.max(frame.north, Math.min(90, field.latitude[0] + dlat / 2));
-    frame.south = Math.min(frame.south, Math.max(-90, field.latitude[field.latitude.length - 1] - dlat / 2));
+  const [{ plane }] = fields;
+  const pole = plane ? Infinity : 90;
+  const frame = { west: Infinity, east: -Infinity, south: Infinity, north: -Infinity, plane };
+  for (const { latitude, longitude, token: [dlat, dlon] } of fields) {
+    frame.west = Math.min(frame.west, ...longitude.map((lon) => lon - dlon / 2));
+    frame.east = Math.max(frame.east, ...longitude.map((lon) => lon + dlon / 2));
+    frame.south = Math.min(frame.south, ...latitude.map((lat) => Math.max(-pole, lat - dlat / 2)));
+    frame.north = Math.max(frame.north, ...latitude.map((lat) => Math.min(pole, lat + dlat / 2)));
   }
   return frame;
 }
+
+// 1 where rows run southwards (the sphere), -1 where they run up (a plane).
+export const downwards = ({ latitude, plane }) => (
+  (latitude.length > 1 ? latitude[0] < latitude[latitude.length - 1] : plane) ? -1 : 1);
 
 // Degrees -> pixels of a map at (left, top) with the given size, and back.
 export function projection(frame, left, top, width, height) {
@@ -43,8 +50,6 @@ export function tokenBox(field, project, row, column) {
 
 // Row and column of the token whose box holds a place, or null.
 export function tokenAt(field, lat, lon) {
-  const nearest = (centres, value) => centres.reduce(
-    (best, centre, i) => (Math.abs(centre - value) < Math.abs(centres[best] - value) ? i : best), 0);
   const row = nearest(field.latitude, lat);
   const column = nearest(field.longitude, lon);
   const inside = Math.abs(field.latitude[row] - lat) <= field.token[0] / 2 + 1e-6
@@ -52,8 +57,26 @@ export function tokenAt(field, lat, lon) {
   return inside ? { row, column } : null;
 }
 
-// Round meridians and parallels inside the frame, at least `gap` pixels apart.
+// Ticks [value, label] of a plane's axis: parts of pi where it is 2 pi long, round numbers elsewhere.
+function axisTicks(low, high, most) {
+  const quarter = Math.PI / 2;
+  if (Math.abs(high - low - 4 * quarter) < 1e-3) {
+    return ["−π", "−π/2", "0", "π/2", "π", "3π/2", "2π"].map((label, i) => [(i - 2) * quarter, label])
+      .filter(([value], i) => value > low - 1e-3 && value < high + 1e-3 && (most >= 4 || i % 2 === 0));
+  }
+  const ticks = niceTicks(low, high, Math.max(most, 2));
+  return ticks.map((value) => [value, plain(value, ticks.length > 1 ? ticks[1] - ticks[0] : 0)]);
+}
+
+// Round meridians and parallels inside the frame (on a plane: x and y), at least `gap` pixels apart.
 export function graticule(frame, project, gap) {
+  if (frame.plane) {
+    const most = (pixels) => Math.min(6, pixels / gap);
+    return {
+      meridians: axisTicks(frame.west, frame.east, most(project.width)).map(([x, label]) => ({ x: project.x(x), label })),
+      parallels: axisTicks(frame.south, frame.north, most(project.height)).map(([y, label]) => ({ y: project.y(y), label })),
+    };
+  }
   const pick = (span, pixels) => STEPS.find((s) => (s / span) * pixels >= gap) || 90;
   const lines = (low, high, step) => {
     const out = [];

@@ -1,49 +1,19 @@
 // One map on one canvas: weights or values of a field at one level and time, with what helps to place them.
-import { PALETTES, colourAt, css, niceTicks, plain, withUnits } from "./colour.js";
-import { contourPath, graticule, tokenBox } from "./geography.js";
+import { drawArrows } from "./arrows.js";
+import { colourAt, css, niceTicks } from "./colour.js";
+import { colouring, drawBar } from "./colour_bar.js";
+import { contourPath, downwards, graticule, tokenBox } from "./geography.js";
+import { MARGIN, prepare, strokeTwice } from "./map_layout.js";
 
-const MARGIN = { left: 38, right: 10, top: 7, bottom: 19 };
-const BAR = { height: 8, gap: 6, labels: 18 };
 const ACROSS_HATCH = 7;
 
-// Sizes in CSS pixels of a map that is `width` wide and shows `frame`.
-export function mapLayout(frame, width) {
-  const inner = width - MARGIN.left - MARGIN.right;
-  const aspect = Math.min(1, Math.max(0.4, (frame.north - frame.south) / (frame.east - frame.west)));
-  const height = Math.round(inner * aspect);
-  const barTop = MARGIN.top + height + MARGIN.bottom + BAR.gap;
-  return {
-    left: MARGIN.left, top: MARGIN.top, width: inner, height, barTop, total: barTop + BAR.height + BAR.labels,
-  };
-}
-
-// Palette and limits of what is shown.
-export function colouring({ view, scheme, scale, field, slot, summary }) {
-  if (view !== "field") {
-    const shape = scale === "root" ? Math.sqrt : (x) => x;
-    const peak = summary ? summary.peak : 1;
-    return { palette: PALETTES.attention[scheme], low: 0, high: peak, part: (w) => shape(w / peak), unit: "%", factor: 100 };
-  }
-  let [low, high] = field.range[slot.level];
-  if (field.signed) [low, high] = [-Math.max(-low, high), Math.max(-low, high)];
-  const palette = field.signed ? PALETTES.signed : PALETTES.plain;
-  return { palette, low, high, part: (v) => (v - low) / (high - low), unit: field.units, factor: 1 };
-}
-
-// Draws everything. `map` has: layout, frame, project, coast, field, slot, row (weights or null), summary, values
-// (of the slot), mask (of the slot), view, scheme, scale, inks, font, query { lat, lon, size, solid }, cursor.
+// Draws everything. `map` has: layout, frame, project, coast (a path or null), field, slot, row (weights, their
+// difference from the reference's, or null), most (greatest of row's sizes), half (weight from which tokens are
+// outlined, or null), values and mask (of the slot), arrows (see `drawArrows`, or null), view, scheme, scale, inks,
+// font, query { lat, lon, size, solid }, cursor.
 export function drawMap(canvas, map) {
   const { layout, inks } = map;
-  const ratio = window.devicePixelRatio || 1;
-  const width = layout.left + layout.width + MARGIN.right;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(layout.total * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(layout.total * ratio);
-    canvas.style.height = `${layout.total}px`;
-  }
-  const ctx = canvas.getContext("2d");
-  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-  ctx.clearRect(0, 0, width, layout.total);
+  const ctx = prepare(canvas, layout);
   const colours = colouring(map);
   ctx.save();
   ctx.beginPath();
@@ -53,22 +23,24 @@ export function drawMap(canvas, map) {
   ctx.fillRect(layout.left, layout.top, layout.width, layout.height);
   if (map.view === "field") fillValues(ctx, map, colours);
   else if (map.row) fillWeights(ctx, map, colours);
-  if (map.row || map.view === "field") hatchHidden(ctx, map);
+  const empty = !map.row && map.view !== "field";
+  if (!empty) hatchHidden(ctx, map);
   if (map.view === "contours" && map.row) strokeContours(ctx, map);
   strokeGraticule(ctx, map);
-  if (!map.row && map.view !== "field") ctx.globalAlpha = 0.35;
-  strokeTwice(ctx, map.coast, inks.coast, 1.1, inks.coastHalo, 2.8);
+  if (empty) ctx.globalAlpha = 0.35;
+  if (map.coast) strokeTwice(ctx, map.coast, inks.coast, 1.1, inks.coastHalo, 2.8);
   ctx.globalAlpha = 1;
-  if (map.view === "field" && map.row) outlineHalf(ctx, map);
+  if (map.arrows && !empty) drawArrows(ctx, map);
+  if (map.half !== null && map.row) outlineHalf(ctx, map);
   if (map.cursor) outlineCursor(ctx, map);
-  outlineQuery(ctx, map);
+  if (!empty) outlineQuery(ctx, map); // a message stands there
   ctx.restore();
   ctx.strokeStyle = map.asked ? inks.query : inks.frame;
   ctx.lineWidth = map.asked ? 2 : 1;
   const out = ctx.lineWidth / 2;
   ctx.strokeRect(layout.left - out, layout.top - out, layout.width + 2 * out, layout.height + 2 * out);
   labelGraticule(ctx, map);
-  if (map.row || map.view === "field") drawBar(ctx, map, colours);
+  if (layout.bar && !empty) drawBar(ctx, map, colours);
 }
 
 function fillWeights(ctx, { field, slot, row, project }, { palette, part }) {
@@ -86,13 +58,14 @@ function fillWeights(ctx, { field, slot, row, project }, { palette, part }) {
 // Where the grid points of a field's values lie: functions of fractional column and row of the grid.
 function valueGrid(field, project) {
   const [rows, columns] = field.grid;
+  const down = downwards(field);
   const west = field.longitude[0] - field.token[1] / 2;
-  const north = field.latitude[0] + field.token[0] / 2;
+  const first = field.latitude[0] + (down * field.token[0]) / 2;
   const stepLon = (field.token[1] * field.shape[3]) / columns;
   const stepLat = (field.token[0] * field.shape[2]) / rows;
   return {
     x: (column) => project.x(west + (column + 0.5) * stepLon),
-    y: (row) => project.y(north - (row + 0.5) * stepLat),
+    y: (row) => project.y(first - down * (row + 0.5) * stepLat),
   };
 }
 
@@ -102,15 +75,18 @@ function fillValues(ctx, { field, values, project }, { palette, part }) {
   small.width = columns;
   small.height = rows;
   const image = new ImageData(columns, rows);
+  const up = downwards(field) < 0;
   values.forEach((value, i) => {
     if (!Number.isFinite(value)) return;
-    image.data.set([...colourAt(palette, part(value)), 255], 4 * i);
+    const line = Math.floor(i / columns); // an image's first line is its uppermost
+    image.data.set([...colourAt(palette, part(value)), 255], 4 * ((up ? rows - 1 - line : line) * columns + (i % columns)));
   });
   small.getContext("2d").putImageData(image, 0, 0);
   const grid = valueGrid(field, project);
+  const [top, bottom] = [grid.y(-0.5), grid.y(rows - 0.5)].sort((a, b) => a - b);
   ctx.imageSmoothingEnabled = true;
   ctx.imageSmoothingQuality = "high";
-  ctx.drawImage(small, grid.x(-0.5), grid.y(-0.5), grid.x(columns - 0.5) - grid.x(-0.5), grid.y(rows - 0.5) - grid.y(-0.5));
+  ctx.drawImage(small, grid.x(-0.5), top, grid.x(columns - 0.5) - grid.x(-0.5), bottom - top);
 }
 
 function strokeContours(ctx, { field, slot, values, project, inks }) {
@@ -140,16 +116,6 @@ function hatchHidden(ctx, { field, mask, project, layout, inks }) {
   ctx.lineWidth = 1;
   ctx.stroke(path);
   ctx.restore();
-}
-
-function strokeTwice(ctx, path, ink, thickness, halo, haloThickness) {
-  ctx.lineJoin = "round";
-  ctx.strokeStyle = halo;
-  ctx.lineWidth = haloThickness;
-  ctx.stroke(path);
-  ctx.strokeStyle = ink;
-  ctx.lineWidth = thickness;
-  ctx.stroke(path);
 }
 
 function strokeGraticule(ctx, { frame, project, layout, inks }) {
@@ -184,22 +150,28 @@ function labelGraticule(ctx, { frame, project, layout, inks, font }) {
   for (const { y, label } of lines.parallels) {
     ctx.fillText(label, layout.left - 6, Math.min(Math.max(y, layout.top + 5), layout.top + layout.height - 5));
   }
+  if (!frame.plane) return;
+  ctx.font = `italic 12px ${font}`;
+  ctx.textAlign = "center";
+  ctx.fillText("x", layout.left + layout.width / 2, layout.top + layout.height + 24);
+  ctx.fillText("y", 5, layout.top + layout.height / 2);
 }
 
 // The outline around the strongest tokens that together hold half of the softmax.
-function outlineHalf(ctx, { field, slot, row, summary, project, inks }) {
+function outlineHalf(ctx, { field, slot, row, half, project, inks }) {
   const [, times, rows, columns] = field.shape;
   const first = (slot.level * times + slot.time) * rows * columns;
   const strong = (r, c) => r >= 0 && c >= 0 && r < rows && c < columns
-    && row[first + r * columns + c] >= summary.halfWeight;
+    && row[first + r * columns + c] >= half;
+  const down = downwards(field);
   const path = new Path2D();
   const edge = (x0, y0, x1, y1) => { path.moveTo(x0, y0); path.lineTo(x1, y1); };
   for (let r = 0; r < rows; r += 1) {
     for (let c = 0; c < columns; c += 1) {
       if (!strong(r, c)) continue;
       const { x, y, width, height } = tokenBox(field, project, r, c);
-      if (!strong(r - 1, c)) edge(x, y, x + width, y);
-      if (!strong(r + 1, c)) edge(x, y + height, x + width, y + height);
+      if (!strong(r - down, c)) edge(x, y, x + width, y);
+      if (!strong(r + down, c)) edge(x, y + height, x + width, y + height);
       if (!strong(r, c - 1)) edge(x, y, x, y + height);
       if (!strong(r, c + 1)) edge(x + width, y, x + width, y + height);
     }
@@ -233,44 +205,4 @@ function outlineQuery(ctx, { query, project, inks }) {
     ctx.strokeRect(x, y, width, height);
   }
   ctx.setLineDash([]);
-}
-
-function drawBar(ctx, { layout, inks, font, view, summary, row }, { palette, low, high, part, unit, factor }) {
-  const shades = ctx.createLinearGradient(layout.left, 0, layout.left + layout.width, 0);
-  palette.forEach((colour, i) => shades.addColorStop(i / (palette.length - 1), css(colour)));
-  ctx.fillStyle = shades;
-  ctx.fillRect(layout.left, layout.barTop, layout.width, BAR.height);
-  ctx.strokeStyle = inks.frame;
-  ctx.lineWidth = 1;
-  ctx.strokeRect(layout.left - 0.5, layout.barTop - 0.5, layout.width + 1, BAR.height + 1);
-  const ticks = niceTicks(low * factor, high * factor, Math.min(6, layout.width / 60));
-  const step = ticks.length > 1 ? ticks[1] - ticks[0] : high * factor;
-  ctx.font = `11px ${font}`;
-  ctx.fillStyle = inks.muted;
-  ctx.strokeStyle = inks.muted;
-  ctx.textBaseline = "top";
-  let end = -Infinity;
-  ticks.forEach((tick, i) => {
-    const x = layout.left + part(tick / factor) * layout.width;
-    const text = i === ticks.length - 1 ? withUnits(plain(tick, step), unit) : plain(tick, step);
-    const half = ctx.measureText(text).width / 2;
-    const centre = Math.min(Math.max(x, layout.left + half - 4), layout.left + layout.width + MARGIN.right - half);
-    if (centre - half < end + 5) return;
-    end = centre + half;
-    ctx.textAlign = "center";
-    ctx.fillText(text, centre, layout.barTop + BAR.height + 5);
-    ctx.beginPath();
-    ctx.moveTo(Math.round(x) + (i === 0 && x <= layout.left ? 0 : -0.5), layout.barTop + BAR.height);
-    ctx.lineTo(Math.round(x) + (i === 0 && x <= layout.left ? 0 : -0.5), layout.barTop + BAR.height + 3);
-    ctx.stroke();
-  });
-  if (view !== "field" && summary && row) { // uniform attention: a small triangle above the bar
-    const x = layout.left + part(1 / row.length) * layout.width;
-    ctx.fillStyle = inks.muted;
-    ctx.beginPath();
-    ctx.moveTo(x, layout.barTop - 1);
-    ctx.lineTo(x - 3.5, layout.barTop - 6);
-    ctx.lineTo(x + 3.5, layout.barTop - 6);
-    ctx.fill();
-  }
 }

@@ -1,8 +1,6 @@
 // Attention rows from queries and keys, computed for the one query, layer and head that is looked at.
 import { readFloats } from "./buffers.js";
-
-const EARTH_RADIUS_KM = 6371;
-const radians = (degrees) => (degrees * Math.PI) / 180;
+import { distanceBetween } from "./places.js";
 
 export const tokenCount = (field) => field.shape.reduce((product, n) => product * n, 1);
 
@@ -24,11 +22,12 @@ export function ravel(field, { level, time, row, column }) {
 }
 
 // Returns row(queryField, keyField, query, layer, head, temperature): weights of all keys, or null where the
-// model has no such pair. `head` is a head's number, or "mean": the mean of the heads' softmaxes.
-export function attentionRows(meta, data) {
+// model has no such pair. `head` is a head's number, or "mean": the mean of the heads' softmaxes. `captured` are
+// the pairs of the capture or of its reference.
+export function attentionRows(meta, captured, data) {
   const width = meta.precision === "float32" ? 4 : 2;
   const fields = new Map(meta.fields.map((field) => [field.name, field]));
-  const pairs = new Map(meta.pairs.map((pair) => [`${pair.query}>${pair.key}`, pair]));
+  const pairs = new Map(captured.map((pair) => [`${pair.query}>${pair.key}`, pair]));
   const decoded = new Map();
 
   function once(name, make) {
@@ -93,46 +92,46 @@ export function attentionRows(meta, data) {
   return { row, pair: (queryField, keyField) => pairs.get(`${queryField}>${keyField}`) || null };
 }
 
-// Great-circle distance in km (haversine).
-function kilometres(lat1, lon1, lat2, lon2) {
-  const a = Math.sin(radians(lat2 - lat1) / 2) ** 2
-    + Math.cos(radians(lat1)) * Math.cos(radians(lat2)) * Math.sin(radians(lon2 - lon1) / 2) ** 2;
-  return 2 * EARTH_RADIUS_KM * Math.asin(Math.min(1, Math.sqrt(a)));
-}
-
-// What a row says in numbers: share of each level and time, peak, entropy as a part of uniform's, mean
-// distance (km) and mean lag (h) from the query, and the weight above which tokens hold half of the mass.
+// What a row says in numbers: share, mean distance and strongest token of each level and time; of all of them the
+// strongest token, entropy as a part of uniform's, mean distance and mean lag from the query.
 export function summarise(row, queryField, query, keyField) {
   const [levels, times, rows, columns] = keyField.shape;
   const plane = rows * columns;
   const at = unravel(queryField, query);
   const lat = queryField.latitude[at.row];
   const lon = queryField.longitude[at.column];
+  const away = new Float64Array(plane);
+  for (let place = 0; place < plane; place += 1) {
+    const there = [keyField.latitude[Math.floor(place / columns)], keyField.longitude[place % columns]];
+    away[place] = distanceBetween(keyField, lat, lon, there[0], there[1]);
+  }
   const shares = new Float64Array(levels * times);
-  const places = new Float64Array(plane);
+  const distances = new Float64Array(levels * times);
+  const peaks = Array.from(shares, (_, slot) => slot * plane);
   let entropy = 0;
-  let peakToken = 0;
   let lag = 0;
   for (let key = 0; key < row.length; key += 1) {
     const weight = row[key];
     const slot = Math.floor(key / plane);
     shares[slot] += weight;
-    places[key % plane] += weight;
+    distances[slot] += weight * away[key % plane];
     lag += weight * (keyField.hours[slot % times] - queryField.hours[at.time]);
     if (weight > 0) entropy -= weight * Math.log(weight);
-    if (weight > row[peakToken]) peakToken = key;
+    if (weight > row[peaks[slot]]) peaks[slot] = key;
   }
-  let distance = 0;
-  for (let place = 0; place < plane; place += 1) {
-    const there = [keyField.latitude[Math.floor(place / columns)], keyField.longitude[place % columns]];
-    distance += places[place] * kilometres(lat, lon, there[0], there[1]);
-  }
+  const distance = distances.reduce((sum, part) => sum + part, 0);
+  const peakToken = peaks.reduce((best, token) => (row[token] > row[best] ? token : best));
+  return {
+    shares, distances: distances.map((part, slot) => (shares[slot] > 0 ? part / shares[slot] : 0)), peaks,
+    peak: row[peakToken], peakToken, entropy: row.length > 1 ? entropy / Math.log(row.length) : 0, distance, lag,
+  };
+}
+
+// The weight above which the strongest tokens hold half of the softmax.
+export function halfWeight(row) {
   const ordered = Float64Array.from(row).sort().reverse();
   let half = 0;
   let mass = ordered[0];
   while (mass < 0.5 && half < ordered.length - 1) mass += ordered[half += 1];
-  return {
-    shares, peak: row[peakToken], peakToken, entropy: row.length > 1 ? entropy / Math.log(row.length) : 0,
-    distance, lag, halfWeight: ordered[half],
-  };
+  return ordered[half];
 }
