@@ -1,10 +1,13 @@
 """Checking answers in the exercises of the book: one function, which never raises for what a student enters.
 
 >>> answer = ...
->>> check(answer, 2 / 3, hint="the weights are as 1 : 2.")
-Not yet: the dots are still there; replace them, run that cell, then this one. Hint: the weights are as 1 : 2.
+>>> check(answer, 2 / 3, hint="The weights are as 1 : 2.")
+Not yet: the dots are still there; replace them, run that cell, then this one.
 False
->>> check(0.6667, 2 / 3, hint="the weights are as 1 : 2.")
+>>> check(0.6, 2 / 3, hint="The weights are as 1 : 2.")
+Not yet: The weights are as 1 : 2.
+False
+>>> check(0.6667, 2 / 3)
 Right.
 True
 
@@ -44,7 +47,7 @@ def check(
         Numbers differ by at most ``atol + rtol * abs(expected)``. By default `rtol` is 0 where whole numbers
         are expected and 0.001 elsewhere. NaN equals NaN.
     hint
-        A sentence for those whose answer is not right yet.
+        A sentence for those whose answer is not right yet; kept back while there is no answer.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def check(
     if wrong is None:
         print("Right.")
         return True
-    clue = f"Hint: {hint}" if wrong and hint else hint
+    clue = "" if wrong == DOTS else f"Hint: {hint}" if wrong and hint else hint
     print("Not yet:", " ".join(filter(None, (wrong, clue))) or "this is not the expected answer.")
     return False
 
@@ -156,7 +159,9 @@ def _as_array(value: Any) -> np.ndarray | None:
 def _kind(value: Any) -> str:
     """What to call a value in a sentence."""
     array = _as_array(value)
-    if array is None or array.ndim:
+    if array is not None and array.ndim:
+        return "an array or list of numbers"
+    if array is None:
         name = type(value).__name__
         return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
     return "True or False" if array.dtype == bool else "a number"

@@ -40,7 +40,7 @@ def station_figure(angle: Tensor, reading: Tensor, truth: Tensor, answers: Mappi
         ax.plot(degrees, truth[order].numpy(), color=INK, lw=1.4, label="truth")
         ax.plot(degrees, answer[order].numpy(), "o-", ms=4, lw=1.8, color=colour, label="answer")
         error = float((answer - truth).square().mean() / truth.square().mean()) ** 0.5
-        ax.set_title(f"{title}: error {error:.2f}", loc="left", fontsize=10)
+        ax.set_title(f"{title}, this draw: error {error:.2f}", loc="left", fontsize=10)
         ax.set(xlabel="place on the ring (degrees)", xlim=(0, 360), xticks=range(0, 361, 90))
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", borderaxespad=0.1)
