@@ -124,6 +124,7 @@ def translation_figure(
     weights: Tensor,
     place: Tensor,
     upstream: Tensor,
+    looked: Tensor,
 ) -> Figure:
     """Errors of several networks as bars (the last one stands out), and what one token attends to.
 
@@ -135,8 +136,9 @@ def translation_figure(
         One sample ``[y, x]``.
     weights
         Attention of one token, ``[token_y, token_x]``.
-    place, upstream
-        The token's place and where its content came from, relative to it; ``[2]``, in tokens.
+    place, upstream, looked
+        Place of the token; where its content came from, and the centroid of its attention, from there; ``[2]``,
+        in tokens.
     """
     side = float(weights.shape[0])
     figure = new_figure(9.6, 2.5)
@@ -149,8 +151,8 @@ def translation_figure(
     seen = draw_field(right, weights, limit=1, title="what it attends to", side=side, colours="viridis")
     seen.set_clim(0, float(weights.max()))
     middle.plot(float(place[1]), float(place[0]), "s", mfc="none", mec="black", ms=8)
-    for ax, colour in ((left, "black"), (right, OKABE_ITO[1])):
-        draw_arrows(ax, place[None], upstream[None], colour=colour, width=0.015)
+    for ax, arrow, colour in ((left, upstream, "black"), (right, looked, OKABE_ITO[1])):
+        draw_arrows(ax, place[None], arrow[None], colour=colour, width=0.015)
     return figure
 
 

@@ -48,7 +48,6 @@ ACCURATE = VortexFormerConfig(
     gate=True,
     conserve=True,
     dealias=True,
-    bounded=True,
     focus=4.0,
     raw_values=True,
     scale=SCALE,

@@ -71,7 +71,7 @@ def test_translation_figure_shows_every_error() -> None:
     errors = {"a": 0.5, "b": 0.25}
     weights = torch.eye(4)
     figure = translation_figure(
-        errors, torch.zeros(8, 8), torch.zeros(8, 8), weights, torch.ones(2), torch.ones(2)
+        errors, torch.zeros(8, 8), torch.zeros(8, 8), weights, torch.ones(2), torch.ones(2), torch.ones(2)
     )
     assert [patch.get_width() for patch in figure.axes[0].patches] == [0.5, 0.25]
     assert np.array_equal(figure.axes[3].images[0].get_array(), weights.numpy())

@@ -40,7 +40,10 @@ def test_cosines() -> None:
 def test_station_figure_orders_places_and_states_the_error() -> None:
     angle, truth = torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 2.0, 2.0])
     figure = station_figure(angle, truth + 1, truth, {"half": truth / 2, "right": truth})
-    assert [ax.get_title("left") for ax in figure.axes] == ["half, this draw: error 0.50", "right, this draw: error 0.00"]
+    assert [ax.get_title("left") for ax in figure.axes] == [
+        "half, this draw: error 0.50",
+        "right, this draw: error 0.00",
+    ]
     answer = figure.axes[0].lines[2]
     assert np.allclose(answer.get_xdata(), np.rad2deg([1, 2, 3]))
     assert answer.get_ydata().tolist() == [1, 1, 0.5]

@@ -37,12 +37,3 @@ def resolved(field: Tensor) -> Tensor:
     largest = (field.shape[-1] - 1) // 3
     keep = (ky.abs() <= largest) & (kx <= largest)
     return torch.fft.irfft2(torch.fft.rfft2(field) * keep.to(field.device), s=field.shape[-2:])
-
-
-def bounded(field: Tensor, before: Tensor) -> Tensor:
-    """The field ``[..., y, x]`` scaled down, where it must be, to the sum of squares of ``before``.
-
-    Of all fields with no larger sum of squares this is the nearest.
-    """
-    size, limit = (f.square().sum((-2, -1), keepdim=True) for f in (field, before))
-    return field * (limit / size.clamp(min=1e-30)).clamp(max=1.0).sqrt()

@@ -19,7 +19,7 @@ from atmorep_lite.model.layers import MLP, layer_norm
 from atmorep_lite.tokens import detokenize, tokenize
 from atmorep_lite.zoo.folder import load_folder, save_folder
 from atmorep_lite.zoo.forecaster import FRAMES, check_frames
-from atmorep_lite.zoo.periodic import PeriodicConv, bounded, resolved
+from atmorep_lite.zoo.periodic import PeriodicConv, resolved
 from atmorep_lite.zoo.torus_rotary import beside, rotation, turn
 
 Trace = list[tuple[Tensor, Tensor]]
@@ -32,16 +32,14 @@ class VortexFormerConfig(_Strict):
     ``token_size`` is (frames, y, x): (3, 4, 4) puts all three frames into one token, (1, 2, 2) keeps frames
     apart, so that attention to an earlier frame exists.  ``stem`` (channels of a periodic convolution before
     the tokens, 0: none), ``gate`` (the output is a sum of products with the stem's channels, as -u . grad w
-    is) and the three limits below let information pass between places by other ways than attention; a model
+    is) and the two limits below let information pass between places by other ways than attention; a model
     made for looking at attention has none of them.  ``tied`` uses one projection for queries and keys.
     ``waves="space"`` encodes places only, with shorter waves then; frames in separate tokens are told apart
     by a learnt vector per frame alone.
 
-    Three limits hold a forecast to what the flow can do, without any learning.  ``conserve``: its mean
+    Two limits hold a forecast to what the flow can do, without any learning.  ``conserve``: its mean
     vorticity is the newest frame's.  ``dealias``: it has no waves beyond those of the flow (the two-thirds
-    rule of the solver).  ``bounded``: it has no more enstrophy than the newest frame, as the enstrophy of
-    this flow cannot grow.  Each is a projection onto a convex set that holds the truth, so no error grows by
-    it; and no rollout of a bounded model can explode.
+    rule of the solver).  Each projects onto a set that holds the truth, so no error grows by it.
 
     Two more help learning to begin.  ``focus`` > 0 lets every head start with a blob of weights beside its
     query (see :func:`~atmorep_lite.zoo.torus_rotary.beside`), the narrowest with this concentration.
@@ -58,7 +56,6 @@ class VortexFormerConfig(_Strict):
     gate: bool = False
     conserve: bool = False
     dealias: bool = False
-    bounded: bool = False
     tied: bool = False
     waves: Literal["space-time", "space"] = "space-time"
     focus: float = Field(default=0.0, ge=0)
@@ -205,9 +202,7 @@ class VortexFormer(nn.Module):
         if self.config.conserve:
             increment = increment - increment.mean((-2, -1), keepdim=True)
         forecast = (x[:, -1] + increment) * self.config.scale
-        if self.config.dealias:
-            forecast = resolved(forecast)
-        return bounded(forecast, frames[:, -1]) if self.config.bounded else forecast
+        return resolved(forecast) if self.config.dealias else forecast
 
     def _check(self, frames: Tensor, silence: Collection[tuple[int, int]]) -> None:
         check_frames(frames)
