@@ -252,7 +252,7 @@ def leftovers(chapter: Chapter) -> Notes:
     for n, text in chapter.prose:
         bare = re.sub(r"`[^`]*`|\$[^$]*\$", " ", text)
         loud = re.findall(r"\b[A-Z]{7,}\b", bare)
-        loud += re.findall(r"(?:\A|\n\n)[ \t]*([A-Z][A-Z_ ]+[A-Z])[ \t]*(?=\n\n|\n?\Z)", bare)
+        loud += re.findall(r"^[ \t]*([A-Z][A-Z_ ]+[A-Z])[ \t]*$", bare, flags=re.MULTILINE)
         for word in dict.fromkeys(loud):
             yield n, f"{word} looks like a place left for text; write the text."
 

@@ -124,6 +124,7 @@ BROKEN: list[tuple[str, Change, str]] = [
     ("references", prose("{cite:p}`lessig2023,nobody1900`"), "the source nobody1900"),
     ("leftovers", prose("NULLREAD"), "NULLREAD looks like"),
     ("leftovers", prose("TEXT HERE\n\nMore."), "TEXT HERE looks like"),
+    ("leftovers", prose(":class: dropdown\n:::\nEXTWO"), "EXTWO looks like"),
     ("leftovers", prose("Here TODO."), "TODO is left over"),
     ("leftovers", code("x = 1  # FIXME"), "FIXME is left over"),
     ("leftovers", code('open("/home/me/x.nc")'), "path of one machine"),
