@@ -137,8 +137,8 @@ def translation_figure(
     weights
         Attention of one token, ``[token_y, token_x]``.
     place, upstream, looked
-        Place of the token; where its content came from, and the centroid of its attention, from there; ``[2]``,
-        in tokens.
+        Place of the token; where its content came from, and the centroid of its attention, relative to that
+        place; ``[2]``, in tokens.
     """
     side = float(weights.shape[0])
     figure = new_figure(9.6, 2.5)
