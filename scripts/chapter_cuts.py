@@ -1,10 +1,12 @@
 """How a page is cut into slides.
 
 Headings, questions, exercises and widgets begin a slide; so does what no longer fits. Formulas, tables,
-outputs, pictures and boxes are shown. Of a paragraph or list item the first sentence is shown, and all of it
-goes into the speaker notes. Code is kept for those who ask. A cell's `slideshow.slide_type` overrides this:
-`slide` and `subslide` begin a slide and show the cell in full, `fragment` shows it in full with the next key,
-`notes` keeps it to the notes, `skip` leaves it out.
+outputs, pictures and boxes are shown. Of a paragraph or list item the first sentence is shown, up to three
+where the slide is nearly empty, and all of it goes into the speaker notes, with the answers to questions; a
+slide without notes repeats those before it. Code is kept for those who ask.
+
+A cell's `slideshow.slide_type` overrides this: `slide` and `subslide` begin a slide and show the whole cell,
+`fragment` shows all of it with the next key, `notes` keeps it to the notes, `skip` leaves it out.
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 from typing import Any
 
-from bs4 import NavigableString, Tag
+from bs4 import BeautifulSoup, Tag
+from chapter_sentences import shortened
 
 ROOM = 1.0  # of a slide, in the unit of `height`
 SHORT = 0.25
-WORDS = 5  # a first sentence of fewer is shown with the next one
-END = re.compile(r"[.!?][\"”’)]?(?=\s)|[.!?][\"”’)]?$")
-NO_END = re.compile(r"(?:\b(?:e\.g|i\.e|cf|vs|Fig|Eq|Dr|al|approx|no|p)|^\W*\d+|\b[A-Z])\.$")
+EMPTY = 0.5  # below this a slide gets more sentences,
+SENTENCES = 3  # so many of a paragraph at most
 
 
 @dataclass
@@ -40,9 +43,13 @@ class Slide:
     heading: str
     kind: str = "plain"
     name: str = ""  # in the list of contents, if not the heading
+    part: str = ""  # what tells it from others of that name
     shown: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
+    prose: dict[int, Tag] = field(
+        default_factory=dict
+    )  # whole paragraphs and lists, by their place in `shown`
     full: float = 0.0
 
     def html(self, number: int) -> str:
@@ -52,9 +59,11 @@ class Slide:
             for name, content in (("notes", self.notes), ("code", self.code))
             if content
         )
-        label = escape(re.sub(r"<[^>]*>|\\[()]", "", self.name or self.heading).strip(), quote=True)
+        name = re.sub(r"<[^>]*>|\\[()]", "", self.name or self.heading).strip()
+        part = escape(self.part, quote=True)
+        label = escape(name, quote=True) + (f": {part}" if part else "")
         return (
-            f'<section class="slide {self.kind}" id="slide-{number}" aria-label="{label}">'
+            f'<section class="slide {self.kind}" id="slide-{number}" aria-label="{label}" data-part="{part}">'
             f'<header>{self.heading}</header><div class="body">{"".join(self.shown)}</div>{aside}</section>'
         )
 
@@ -64,7 +73,53 @@ def cut(blocks: list[Block]) -> list[Slide]:
     deck = Deck()
     for block in blocks:
         deck.add(block)
-    return [slide for slide in deck.slides if slide.shown]
+    slides = [slide for slide in deck.slides if slide.shown]
+    for slide in slides:
+        fill(slide)
+    for before, slide in pairwise(slides):
+        if slide.heading == before.heading and not slide.name:
+            slide.part = described(slide)
+    share_notes(slides)
+    return slides
+
+
+def fill(slide: Slide) -> None:
+    """Give a slide that is nearly empty the next sentences of its paragraphs."""
+    for count in range(2, SENTENCES + 1):
+        for place, element in slide.prose.items():
+            longer = shortened(element, count)
+            more = height(longer) - height(shortened(element, count - 1))
+            if slide.kind == "plain" and slide.full < EMPTY and slide.full + more < ROOM:
+                slide.shown[place] = str(longer)
+                slide.full += more
+
+
+def described(slide: Slide) -> str:
+    """What is on a slide, in a few words."""
+    shown = BeautifulSoup("".join(slide.shown), "html.parser")
+    for formula in shown.select(".math, script"):
+        formula.extract()
+    caption = shown.select_one(".kicker, figcaption")
+    if caption is None and slide.kind == "widget":
+        return "widget"
+    if caption is None and shown.find() and (shown.find().name == "table" or shown.find().find("table")):
+        return "table"
+    words = (caption or shown).text.split()
+    return " ".join(words[:6]) + (" …" if len(words) > 6 else "")
+
+
+def share_notes(slides: list[Slide]) -> None:
+    """Let each slide without notes have those before it; a question to think about has what follows, too."""
+    for before, slide in pairwise(slides):
+        if not slide.notes and slide.heading == before.heading and slide.kind != "solution":
+            said = "".join(before.notes)
+            slide.notes = (
+                [said if "again" in said[:20] else f'<div class="again">{said}</div>'] if said else []
+            )
+    for slide, after in pairwise(slides):
+        if slide.kind == "question" and slide.heading == after.heading and after.kind == "plain":
+            answer = re.sub(r'<img[^>]*>| id="[^"]*"', "", "".join(after.shown))
+            slide.notes.append(f'<p class="kicker">On the next slide</p>{answer}')
 
 
 class Deck:
@@ -82,6 +137,24 @@ class Deck:
         self.closed = False
         return self.slides[-1]
 
+    def begin_with_line(self) -> Slide:
+        """A new slide, to which the paragraph shown last moves unless it is alone."""
+        before, slide = self.slides[-1], self.begin()
+        place = len(before.shown) - 1
+        if place > 0 and place in before.prose and before.prose[place].name == "p":
+            slide.shown, slide.prose = [before.shown.pop()], {0: before.prose.pop(place)}
+            slide.full = height(shortened(slide.prose[0], 1))
+            before.full -= slide.full
+        return slide
+
+    def make_room(self, height: float) -> None:
+        """Begin a slide where the last one is closed or has no room for so much more."""
+        slide = self.slides[-1]
+        if self.closed:
+            self.begin()
+        elif slide.full and slide.full + height > ROOM:
+            self.begin_with_line() if height < SHORT else self.begin()
+
     def has_only_a_line(self) -> bool:
         """Whether the last slide holds so little that a question or a widget has room below it."""
         slide = self.slides[-1]
@@ -89,11 +162,9 @@ class Deck:
 
     def show(self, html: str, height: float) -> None:
         """Show something on the last slide, or on a new one where that has no room."""
-        slide = self.slides[-1]
-        if self.closed or (slide.full and slide.full + height > ROOM):
-            slide = self.begin()
-        slide.shown.append(html)
-        slide.full += height
+        self.make_room(height)
+        self.slides[-1].shown.append(html)
+        self.slides[-1].full += height
 
     def say(self, element: Tag) -> None:
         """Put a copy into the notes of the last slide, without the ids that the slide has."""
@@ -130,15 +201,15 @@ class Deck:
         """A paragraph or a list: first sentences on the slide, all of it in the notes."""
         number = element.find("strong") if element.name == "p" else None
         if number and re.fullmatch(r"\d+\.", number.text):  # a question of "Check yourself"
-            self.begin("question").notes.append(str(element))
+            self.begin("question").name = f"{self.heading} {number.text.rstrip('.')}"
+            self.say(element)
             number.extract()
             self.show(str(element), height(element))
             return
-        short = copy.copy(element)
-        if kind == "-":
-            for part in short.find_all("li", recursive=False) or [short]:
-                first_sentence(part)
+        short = shortened(element, 1) if kind == "-" else element
         self.show(fragment(short, kind), height(short))
+        if kind == "-":
+            self.slides[-1].prose[len(self.slides[-1].shown) - 1] = element
         if short.text != element.text or kind != "-":
             self.say(element)
 
@@ -149,6 +220,7 @@ class Deck:
             title.extract()
             self.show(f'<div class="glance">{element.decode_contents()}</div>', 0)
         elif "dropdown" in classes and "solution" not in classes:
+            self.say(element)
             self.slides[-1].shown.append(f'<div class="fragment answer">{element.decode_contents()}</div>')
         elif classes & {"question", "exercise", "solution"}:
             name = next(iter(classes & {"question", "exercise", "solution"}))
@@ -157,6 +229,8 @@ class Deck:
                     part.extract()
                 for part in cell.select("details"):
                     part.unwrap()
+            if name == "solution" and self.slides[-1].kind == "exercise":
+                self.say(element)
             if name != "question" or not self.has_only_a_line():
                 self.begin(name)
             self.slides[-1].kind = name
@@ -181,13 +255,13 @@ class Deck:
         shown = results.find_all(recursive=False) if results else []
         widget = bool(results and results.select_one('script[type*="widget-view"]'))
         if widget:
-            if not self.has_only_a_line():
-                before = self.slides[-1].shown
-                line = [before.pop()] if len(before) > 1 and before[-1].startswith("<p>") else []
-                self.begin().shown += line  # what was said last introduces the widget
+            if self.closed:
+                self.begin()
+            elif not self.has_only_a_line():
+                self.begin_with_line()  # what was said last introduces the widget
             self.slides[-1].kind = "widget"
-        elif shown and (self.closed or self.slides[-1].full + sum(map(height, shown)) > ROOM):
-            self.begin()
+        elif shown:
+            self.make_room(sum(map(height, shown)))
         if source and kind in {"slide", "subslide"}:
             self.show(str(source), height(source))
         elif source:
@@ -210,7 +284,7 @@ def fragment(element: Tag, kind: str) -> str:
 def height(element: Tag) -> float:
     """Roughly how much of a slide something takes; the browser shrinks what turns out higher."""
     if element.name == "figure" or element.find(["figure", "img"]):
-        return 0.7
+        return 0.75
     if element.find("table") or element.name == "table":
         return 0.08 * (1 + len(element.find_all("tr")))
     if "math" in element.get("class", []):
@@ -219,38 +293,3 @@ def height(element: Tag) -> float:
         return 0.06 * (1 + element.text.strip().count("\n"))
     items = element.find_all("li")
     return 0.03 + sum(0.065 * (1 + len(part.text) // 75) for part in items or [element])
-
-
-def first_sentence(element: Tag) -> None:
-    """Cut a paragraph or list item after its first sentence, or a later one where that is very short."""
-    children = list(element.children)
-    paragraphs = element.find_all("p", recursive=False)
-    if paragraphs:  # a list item of paragraphs
-        first_sentence(paragraphs[0])
-        for child in children[children.index(paragraphs[0]) + 1 :]:
-            child.extract()
-        return
-    words = 0  # so far
-    for index, child in enumerate(children):
-        end = None
-        if isinstance(child, NavigableString):
-            for match in END.finditer(child):
-                in_between = match.end() == len(child) and index + 1 < len(children)
-                long_enough = words + len(child[: match.end()].split()) >= WORDS
-                if long_enough and not in_between and not NO_END.search(child[: match.end()]):
-                    end = match.end()
-                    break
-        words += len(child.text.split())
-        if (
-            end is None
-            and isinstance(child, Tag)
-            and words >= WORDS
-            and re.search(r"\w{2}\W*[.!?]$", child.text)
-        ):
-            end = 0  # a sentence in bold, say
-        if end is not None:
-            for later in children[index + 1 :]:
-                later.extract()
-            if end:
-                child.replace_with(NavigableString(child[:end]))
-            return

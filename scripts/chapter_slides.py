@@ -25,6 +25,7 @@ from atmorep_lite.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 MARK = "cell-end"
+KEYS = "arrows; n notes, s notes in a window, c code, o contents, d dark, f full screen, Esc leaves a widget"
 
 
 def make_slides(notebook: Path, out: Path, *, book: Path) -> int:
@@ -37,6 +38,9 @@ def make_slides(notebook: Path, out: Path, *, book: Path) -> int:
     """
     if out.exists() and any(out.iterdir()) and not (out / "_static" / "chapter_deck.js").exists():
         raise UserError(f"{out} holds files that are no lecture; name a new folder")
+    print(
+        "Running the chapter and building its page takes about 90 s; `make book` is not needed.", flush=True
+    )
     with tempfile.TemporaryDirectory(prefix="lecture-") as temporary:
         site = build_page(notebook, Path(temporary), book=book)
         page = read(site / f"{notebook.stem}.html")
@@ -54,6 +58,7 @@ def make_slides(notebook: Path, out: Path, *, book: Path) -> int:
         shutil.copyfile(site / "_static" / "pygments.css", out / "_static" / "pygments.css")
         for part in ("chapter_deck.css", "chapter_deck.js"):
             shutil.copyfile(HERE / part, out / "_static" / part)
+    print(f"Keys: {KEYS}.")
     return len(slides)
 
 
@@ -86,9 +91,25 @@ def build_page(notebook: Path, work: Path, *, book: Path) -> Path:
         said = re.sub(r"\x1b\[[\d;]*m", "", said)  # colours
         causes = re.findall(r"^(?:\w+Error: .*|.*CRITICAL: .*)$", said, re.MULTILINE)
         cause = causes[-1 if report.exists() else 0] if causes else "no cause was given"
+        cause = failing_line(said, page) + cause.removesuffix(": ")
         log = out_of_the_way(said)
         raise UserError(f"{notebook} cannot be built ({cause}); mend it, the whole log is in {log}")
     return site
+
+
+def failing_line(log: str, page: nbformat.NotebookNode) -> str:
+    """Where a notebook failed, as "cell 5, line 2, `x = 1 / 0`: "; nothing if no cell did."""
+    source = re.search(r"executing the following cell:\n-+\n(.*?)\n-{18}\n", log, re.DOTALL)
+    cells = [
+        number
+        for number, cell in enumerate(page.cells, 1)
+        if source and cell.source.strip() == source[1].strip()
+    ]
+    line = re.search(r"Cell In\[\d+\],? line (\d+)", log)
+    if not (source and cells and line):
+        return ""
+    text = source[1].splitlines()[int(line[1]) - 1].strip()
+    return f"cell {cells[0]}, line {line[1]}, `{text}`: "
 
 
 def out_of_the_way(text: str) -> Path:

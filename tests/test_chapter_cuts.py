@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from bs4 import BeautifulSoup
-from chapter_cuts import Block, Slide, cut, first_sentence
+from chapter_cuts import Block, Slide, cut
+from chapter_sentences import first_sentences
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from chapter_cuts import Block, Slide, cut, first_sentence
 def test_first_sentence(paragraph: str, first: str) -> None:
     element = BeautifulSoup(f"<p>{paragraph}</p>", "html.parser").p
     assert element is not None
-    first_sentence(element)
+    first_sentences(element)
     assert element.decode_contents().strip() == first
 
 
@@ -42,6 +43,7 @@ def deal(*parts: str | tuple[str, str]) -> list[Slide]:
 
 H1, H2 = "<h1>Title</h1>", "<h2>Section</h2>"
 PROSE = "<p>This is the first sentence. This is the second.</p>"
+MANY = "<ul>" + 6 * "<li>Something that comes before it.</li>" + "</ul>"
 PREDICT = '<div class="question admonition"><p class="admonition-title">Predict</p><p>How much?</p></div>'
 ANSWER = '<div class="dropdown admonition"><p class="admonition-title">Answer</p><p>Much.</p></div>'
 FIGURE = "<figure><img src='a.png' alt='a'/></figure>"
@@ -55,9 +57,44 @@ def cell(output: str) -> str:
 
 
 def test_prose_is_shown_in_part_and_said_in_full() -> None:
-    (slide,) = deal(H2, PROSE)
-    assert "first" in slide.html(1) and slide.shown == ["<p>This is the first sentence.</p>"]
+    (slide,) = deal(H2, MANY, PROSE)
+    assert slide.shown == [MANY, "<p>This is the first sentence.</p>"]
     assert slide.notes == [PROSE]
+
+
+def test_empty_slides_get_more_sentences() -> None:
+    (slide,) = deal(H2, "<p>The first of them is this. A second one. A third one. A fourth one.</p>")
+    assert slide.shown == ["<p>The first of them is this. A second one. A third one.</p>"]
+    assert "A fourth one." in slide.notes[0]
+    assert "second" not in deal(H2, cell(FIGURE), PROSE)[0].shown[-1]
+
+
+def test_slides_without_notes_repeat_those_before() -> None:
+    slides = deal(H2, MANY, PROSE, cell(FIGURE), cell(FIGURE), "<h2>Other</h2>", FIGURE)
+    assert slides[1].notes == slides[2].notes == [f'<div class="again">{PROSE}</div>']
+    assert slides[3].notes == []
+
+
+def test_answers_are_in_the_notes() -> None:
+    exercise = PREDICT.replace("question", "exercise")
+    solution = PREDICT.replace("question", "solution dropdown").replace("How much", "So much")
+    assert "So much" in "".join(deal(H2, exercise, solution)[0].notes)
+    assert "Much." in "".join(
+        deal("<h2>Check yourself</h2>", "<p><strong>1.</strong> How?</p>", ANSWER)[0].notes
+    )
+    assert "42" in "".join(deal(H2, PREDICT, cell("<pre>42</pre>"))[0].notes)
+
+
+def test_slides_of_a_heading_have_names_of_their_own() -> None:
+    caption = "<figcaption>Fig. 6 What the trained layers of this chapter do.</figcaption></figure>"
+    slides = deal(H2, MANY, cell(FIGURE.replace("</figure>", caption)), PREDICT, cell("<table></table>"))
+    assert [slide.part for slide in slides] == ["", "Fig. 6 What the trained layers …", "Predict", "table"]
+    assert 'aria-label="Section: Predict"' in slides[2].html(3)
+
+
+def test_remark_on_a_picture_moves_on_with_its_output() -> None:
+    first, second = deal(H2, cell(FIGURE), PROSE, cell("<div><pre>42\n43\n44</pre></div>"))
+    assert len(first.shown) == 1 and "first sentence" in second.shown[0] and "42" in second.shown[1]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +103,7 @@ def test_prose_is_shown_in_part_and_said_in_full() -> None:
      ("notes", 1, False, True), ("skip", 1, False, False), ("-", 1, False, True)],
 )  # fmt: skip
 def test_slide_types_of_prose(kind: str, slides: int, shown: bool, said: bool) -> None:
-    found = deal(H2, "<p>Something that comes before it.</p>", (PROSE, kind))
+    found = deal(H2, MANY, (PROSE, kind))
     assert len(found) == slides
     assert ("second" in "".join(found[-1].shown)) == shown
     assert ("second" in "".join(found[-1].notes)) == said
@@ -80,7 +117,8 @@ def test_fragment_waits_for_the_next_key() -> None:
 def test_question_comes_before_the_answer() -> None:
     slides = deal(H2, PROSE, PREDICT, cell("<pre>42</pre>"), cell(FIGURE))
     question, answer = slides
-    assert question.kind == "question" and "How much?" in question.html(1) and "42" not in question.html(1)
+    assert question.kind == "question" and "How much?" in question.html(1)
+    assert "42" not in "".join(question.shown)
     assert "42" in answer.html(2) and "figure" in answer.html(2)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import nbformat
 import pytest
-import yaml
 from chapter_slides import make_slides
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -21,14 +20,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from atmorep_lite.errors import UserError
 from tests.browser import console_errors, external_requests, start_browser
+from tests.lecture_deck import BOOK, PAGES, SETTLED, TEMPLATE, make_deck, number, open_deck, press, set_size
 
 pytestmark = pytest.mark.slow
-BOOK = Path(__file__).resolve().parents[1] / "book"
-TEMPLATE = BOOK / "_template" / "chapter.ipynb"
-CONTENTS = yaml.safe_load((BOOK / "_toc.yml").read_text())
-NAMES = [page["file"] for part in CONTENTS["parts"] for page in part["chapters"]]
-BUILT = [BOOK / f"{name}.ipynb" for name in NAMES if (BOOK / "_build" / "html" / f"{name}.html").exists()]
-PAGES = [TEMPLATE, *(path for path in BUILT if path.exists())]
 # By how much each slide is too large. Text below 0.6 of the normal size cannot be read from afar.
 MEASURES = """
 return [...document.querySelectorAll('.slide')].map(slide => {
@@ -41,11 +35,6 @@ return [...document.querySelectorAll('.slide')].map(slide => {
     scale: Number(body.style.getPropertyValue('--fit') || 1),
   };
 });
-"""
-SETTLED = """
-return document.documentElement.dataset.settled
-  && [...document.querySelectorAll('.widget-area')].every(
-    area => area.querySelector('.lm-Widget, .jupyter-widgets'));
 """
 UNSET = """
 return [...document.querySelectorAll('main .math')]
@@ -61,36 +50,7 @@ def page(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def deck(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lecture") / page.stem
-    assert make_slides(page, folder, book=BOOK) > 10
-    return folder
-
-
-def open_deck(driver: WebDriver, deck: Path) -> None:
-    driver.get("about:blank")  # else only the part after # may change
-    driver.get((deck / "index.html").as_uri())
-    end = time.monotonic() + 60
-    while not driver.execute_script(SETTLED):
-        assert time.monotonic() < end, "the slides have not settled"
-        time.sleep(0.1)
-    time.sleep(0.3)  # a late request or error
-
-
-def press(driver: WebDriver, *keys: str) -> None:
-    driver.switch_to.active_element.send_keys(*keys)
-
-
-def set_size(driver: WebDriver, width: int, height: int) -> None:
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def number(driver: WebDriver) -> int:
-    (shown,) = driver.execute_script(
-        "return [...document.querySelectorAll('.slide')]"
-        ".flatMap((slide, i) => getComputedStyle(slide).visibility === 'visible' ? [i + 1] : [])"
-    )
-    return int(shown)
+    return make_deck(page, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +78,7 @@ def test_no_slide_overflows(lecture: WebDriver, size: tuple[int, int]) -> None:
     set_size(lecture, *size)
     try:
         time.sleep(0.5)  # widgets draw themselves anew
+        WebDriverWait(lecture, 20).until(lambda driver: driver.execute_script(SETTLED))
         slides: list[dict[str, Any]] = lecture.execute_script(MEASURES)
     finally:
         set_size(lecture, 1280, 720)
@@ -214,24 +175,25 @@ def test_speaker_window_follows(lecture: WebDriver) -> None:
     assert heading == lecture.find_element("css selector", ".slide.current header").text
 
 
-def test_widgets_are_alive_on_their_slides(lecture: WebDriver) -> None:
-    slides = lecture.find_elements("css selector", ".slide.widget")
-    assert slides
-    for slide in slides:
+def test_panels_cover_nothing(lecture: WebDriver) -> None:
+    for name in ("code", "notes"):
+        slide = lecture.find_element("css selector", f".slide.plain:has(aside.{name}):has(figure, .math)")
         lecture.execute_script("location.hash = arguments[0].id.replace('slide-', '')", slide)
-        time.sleep(0.3)
-        area = slide.find_element("css selector", ".widget-area")
-        assert area.is_displayed() and area.size["height"] > 150
-        if not slide.find_elements("css selector", ".arl-root"):
-            continue
-        before = number(lecture)
-        query = slide.find_element("css selector", ".arl-subject").text
-        focus = slide.find_element("css selector", ".arl-map")
-        focus.send_keys(Keys.ARROW_LEFT)
-        assert slide.find_element("css selector", ".arl-subject").text != query
-        assert number(lecture) == before, "a key meant for the widget has turned the slide"
-        focus.send_keys(Keys.PAGE_DOWN)
-        assert number(lecture) == before + 1 or before == len(lecture.find_elements("css selector", ".slide"))
+        time.sleep(0.2)
+        press(lecture, name[0])
+        apart = """
+        const panel = document.getElementById('panel').getBoundingClientRect();
+        const slide = arguments[0].getBoundingClientRect();
+        return panel.left >= slide.right || panel.top >= slide.bottom;
+        """
+        assert lecture.execute_script(apart, slide)
+        (measured,) = (
+            one for one in lecture.execute_script(MEASURES) if one["name"] == slide.get_attribute("ariaLabel")
+        )
+        assert not measured["below"] and not measured["beside"] and not measured["inside"]
+        press(lecture, Keys.PAGE_DOWN)
+        assert lecture.find_element("id", "panel").is_displayed() == (name == "notes")
+        press(lecture, Keys.ESCAPE)
 
 
 def test_nothing_of_the_prose_is_lost(lecture: WebDriver, page: Path) -> None:
@@ -283,8 +245,8 @@ def test_lecture_does_not_overwrite_other_files(tmp_path: Path) -> None:
 
 def test_says_why_a_page_cannot_be_shown(tmp_path: Path) -> None:
     page = nbformat.read(TEMPLATE, as_version=4)
-    page.cells = [page.cells[0], nbformat.v4.new_code_cell("1 / 0")]
+    page.cells = [page.cells[0], nbformat.v4.new_code_cell("x = 1\n1 / 0")]
     nbformat.write(page, tmp_path / "chapter.ipynb")
-    with pytest.raises(UserError, match="ZeroDivisionError: division by zero"):
+    with pytest.raises(UserError, match="cell 2, line 2, `1 / 0`: ZeroDivisionError: division by zero"):
         make_slides(tmp_path / "chapter.ipynb", tmp_path / "out", book=BOOK)
     assert not (tmp_path / "out").exists()
