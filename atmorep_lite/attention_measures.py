@@ -168,7 +168,7 @@ def head_table(
     """
     import pandas as pd
 
-    if getattr(capture, "geometry", "sphere") != "sphere":
+    if capture.geometry != "sphere":
         raise UserError("distances in km need places on the sphere; this capture lies on a plane")
     rows = []
     for key in capture.pairs:

@@ -30,14 +30,16 @@ PRESETS = Path(__file__).parent / "configs"
 Triple = tuple[int, int, int]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A section of a configuration: immutable, and unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-_Kind = TypeVar("_Kind", bound=_Strict)
+_Kind = TypeVar("_Kind", bound=Strict)
 
 
-class FieldConfig(_Strict):
+class FieldConfig(Strict):
     """One physical field and its own transformer.
 
     ``name`` in any spelling; the canonical one is kept, and a name that is no known field stays as it is.
@@ -75,7 +77,7 @@ class FieldConfig(_Strict):
         return self.token_size[0] * self.token_size[1] * self.token_size[2]
 
 
-class GridSkipConfig(_Strict):
+class GridSkipConfig(Strict):
     """The convolutional first guess beside the transformer (:mod:`atmorep_lite.model.grid_skip`)."""
 
     width: int = Field(default=64, gt=0)
@@ -83,7 +85,7 @@ class GridSkipConfig(_Strict):
     static_channels: int = 8
 
 
-class ModelConfig(_Strict):
+class ModelConfig(Strict):
     """Everything that fixes the shape of the network.
 
     ``predict="field"`` is the published form: the network outputs the hidden field itself.
@@ -152,7 +154,7 @@ class ModelConfig(_Strict):
         return self.fields[self.names.index(name)]
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Where the data are and how they are normalised.
 
     ``train`` and ``validation`` are paths, URLs, or the names of shipped samples; ``*_period`` cuts
@@ -166,7 +168,7 @@ class DataConfig(_Strict):
     normalization: Literal["global", "local", "anomaly"] = "anomaly"
 
 
-class MaskingConfig(_Strict):
+class MaskingConfig(Strict):
     """How often each task is drawn and how much it hides.
 
     ``forecast_slots``: how many token slots at the end a forecast hides.  ``max_rate``: upper end of the
@@ -182,7 +184,7 @@ class MaskingConfig(_Strict):
     whole_field: float = Field(default=0.0, ge=0, le=1)
 
 
-class StageConfig(_Strict):
+class StageConfig(Strict):
     """A stretch of training: which part of the network learns, how long, how fast.
 
     ``short_leads`` (for the part ``grid_skip``) divides the weight of an error by the distance in steps to
@@ -200,7 +202,7 @@ class StageConfig(_Strict):
     )
 
 
-class TrainingConfig(_Strict):
+class TrainingConfig(Strict):
     """Optimisation.  Each stage's learning rate rises over ``warmup`` steps and falls as a cosine to 0."""
 
     stages: tuple[StageConfig, ...] = Field(min_length=1)
@@ -213,7 +215,7 @@ class TrainingConfig(_Strict):
     checkpoint_every: int = Field(default=200, gt=0)
 
 
-class Config(_Strict):
+class Config(Strict):
     """A whole run: data, model, masking, training."""
 
     data: DataConfig

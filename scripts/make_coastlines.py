@@ -1,6 +1,6 @@
 """Make the coastlines that cartopy draws without network, from Natural Earth as npm's `world-atlas` packs it.
 
-    curl -O https://registry.npmjs.org/world-atlas/-/world-atlas-2.0.2.tgz
+    npm pack world-atlas@2.0.2
     python scripts/make_coastlines.py world-atlas-2.0.2.tgz atmorep_lite/assets/cartopy
 
 The archive holds TopoJSON on the sphere: coasts run across the antimeridian, Antarctica's ring around the

@@ -40,6 +40,13 @@ def wave_numbers(points: int, *, dtype: torch.dtype = torch.float32) -> tuple[Te
     return ky, kx
 
 
+def two_thirds(points: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """1 for the waves that the solver keeps, ``|k| < n / 3``, else 0: ``[ky, kx]`` (Orszag 1971)."""
+    ky, kx = wave_numbers(points, dtype=dtype)
+    largest = (points - 1) // 3
+    return ((ky.abs() <= largest) & (kx <= largest)).to(dtype)
+
+
 def check_field(field: Tensor, name: str = "vorticity") -> int:
     """Number ``n`` of points along a side of ``[..., n, n]``.
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.flows.diagnostics import check_field, velocity_operators, wave_numbers
+from atmorep_lite.flows.diagnostics import check_field, two_thirds, velocity_operators, wave_numbers
 
 INTERVAL = 0.5
 """Time between two frames."""
@@ -100,7 +100,7 @@ class _Equation:
         ky, kx = wave_numbers(points, dtype=dtype)
         self.points = points
         self.largest = (points - 1) // 3
-        self.keep = ((ky.abs() <= self.largest) & (kx <= self.largest)).to(dtype)
+        self.keep = two_thirds(points, dtype=dtype)
         self.wind = velocity_operators(points, dtype=dtype) * self.keep
         self.curl = torch.stack([kx**2 - ky**2, ky * kx]) * self.keep
         self.decay = viscosity * (ky**2 + kx**2)

@@ -249,6 +249,12 @@ function render({ model, el }) {
     selected: () => ({ ...state }),
     choose: (changes) => choices.choose(changes),
     picture,
+    centre: (row, column) => { // of a token on the first map, in pixels of its canvas, and the query that it is
+      const { field } = cards[0];
+      const { project } = geometry(cards[0]);
+      const query = choices.tokenUnder(cards[0], { row, column });
+      return [project.x(field.longitude[column]), project.y(field.latitude[row]), query];
+    },
     redraw: () => { draw(); return root.arl.redrawMs; },
     redrawMs: NaN,
   };

@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atmorep_lite.config import _Strict
+from atmorep_lite.config import Strict
 from atmorep_lite.zoo.folder import load_folder, save_folder
 from atmorep_lite.zoo.forecaster import FRAMES, check_frames
 from atmorep_lite.zoo.periodic import PeriodicConv
 
 
-class FNOConfig(_Strict):
+class FNOConfig(Strict):
     """Size of an :class:`FNO`: ``modes`` is the number of waves kept on each side of zero."""
 
     modes: int = Field(default=8, gt=0)

@@ -59,10 +59,10 @@ def moving_steps(count: int, *, seed: int = TRAIN) -> Tensor:
     return torch.stack((length * angle.sin(), length * angle.cos()), -1)
 
 
-def looking_model(*, seed: int = 0, width: int = 128, scale: float = 0.65) -> VortexFormer:
+def looking_model(*, seed: int = 0) -> VortexFormer:
     """The model with random weights."""
     config = VortexFormerConfig(
-        points=POINTS, token_size=(1, 2, 2), width=width, layers=2, heads=2, waves="space", scale=scale
+        points=POINTS, token_size=(1, 2, 2), width=128, layers=2, heads=2, waves="space", scale=0.65
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -84,14 +84,13 @@ def train_looking(
     """
     model = looking_model(seed=seed)
     trajectories = looking_trajectories(192) if trajectories is None else trajectories
-    rate = 5e-3
     fit(
         model,
         trajectories,
         steps=steps,
         seconds=seconds,
         batch=4,
-        learning_rate=rate,
+        learning_rate=5e-3,
         seed=seed,
         report=report,
         state=state,

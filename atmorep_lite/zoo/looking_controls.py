@@ -41,7 +41,7 @@ RUNS = (("vortices", 1), ("moving", 0), ("vortices", 2), ("moving", 1))
 def windows_with_truth(seed: int, *, count: int = 12) -> tuple[Tensor, Tensor, Tensor]:
     """Vortices to look at: frames ``[sample, 3, y, x]``, the next, and true arrows ``[sample, token, 2]``."""
     frames, target = windows(looking_trajectories(count, frames=5, seed=seed))
-    return frames, target, true_motion("vortices", frames, torch.empty(0))
+    return frames, target, true_arrows(frames[:, -1], token_places(SLOTS, points=POINTS), interval=INTERVAL)
 
 
 def true_motion(task: str, frames: Tensor, steps: Tensor) -> Tensor:

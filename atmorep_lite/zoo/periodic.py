@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atmorep_lite.flows.diagnostics import wave_numbers
+from atmorep_lite.flows.diagnostics import two_thirds
 
 
 class PeriodicConv(nn.Module):
@@ -33,7 +33,5 @@ class PeriodicConv(nn.Module):
 
 def resolved(field: Tensor) -> Tensor:
     """The field ``[..., y, x]`` without wave numbers of ``n / 3`` and above, as the solver's flows are."""
-    ky, kx = wave_numbers(field.shape[-1], dtype=field.dtype)
-    largest = (field.shape[-1] - 1) // 3
-    keep = (ky.abs() <= largest) & (kx <= largest)
-    return torch.fft.irfft2(torch.fft.rfft2(field) * keep.to(field.device), s=field.shape[-2:])
+    keep = two_thirds(field.shape[-1], dtype=field.dtype).to(field.device)
+    return torch.fft.irfft2(torch.fft.rfft2(field) * keep, s=field.shape[-2:])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from atmorep_lite.attention import attend, join_heads, split_heads
 from atmorep_lite.attention_maps import AttentionCapture
-from atmorep_lite.config import Triple, _Strict
+from atmorep_lite.config import Strict, Triple
 from atmorep_lite.errors import UserError
 from atmorep_lite.model.layers import MLP, layer_norm
 from atmorep_lite.tokens import detokenize, tokenize
@@ -26,14 +26,14 @@ Trace = list[tuple[Tensor, Tensor]]
 """Queries and keys of each layer as they enter the dot product, ``[b, h, token, channel]``."""
 
 
-class VortexFormerConfig(_Strict):
+class VortexFormerConfig(Strict):
     """Size and parts of a :class:`VortexFormer`.
 
     ``token_size`` is (frames, y, x): (3, 4, 4) puts all three frames into one token, (1, 2, 2) keeps frames
     apart, so that attention to an earlier frame exists.  ``stem`` (channels of a periodic convolution before
     the tokens, 0: none), ``gate`` (the output is a sum of products with the stem's channels, as -u . grad w
     is) and the two limits below let information pass between places by other ways than attention; a model
-    made for looking at attention has none of them.  ``tied`` uses one projection for queries and keys.
+    made for looking at attention has none of them.
     ``waves="space"`` encodes places only, with shorter waves then; frames in separate tokens are told apart
     by a learnt vector per frame alone.
 
@@ -56,7 +56,6 @@ class VortexFormerConfig(_Strict):
     gate: bool = False
     conserve: bool = False
     dealias: bool = False
-    tied: bool = False
     waves: Literal["space-time", "space"] = "space-time"
     focus: float = Field(default=0.0, ge=0)
     raw_values: bool = False
@@ -76,10 +75,8 @@ class VortexFormerConfig(_Strict):
             )
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} is no even multiple of {self.heads} heads")
-        if self.focus and (self.tied or 1 in self.slots[1:] or self.width < 4 * self.heads):
-            raise ValueError(
-                "focus needs untied queries and keys, several tokens along y and x, and 4 channels a head"
-            )
+        if self.focus and (1 in self.slots[1:] or self.width < 4 * self.heads):
+            raise ValueError("focus needs several tokens along y and x, and 4 channels a head")
         if self.gate and not self.stem:
             raise ValueError("gate needs a stem: the output is a product with the stem's channels")
         return self
@@ -103,12 +100,12 @@ class TorusLayer(nn.Module):
         super().__init__()
         e, self.heads = config.width, config.heads
         self.q = nn.Linear(e, e)
-        self.k = None if config.tied else nn.Linear(e, e)
+        self.k = nn.Linear(e, e)
         self.v = nn.Linear(e, e)
         self.out = nn.Linear(e, e)
         self.mlp = MLP(e, 2, 0.0, published=False)
         self.raw_values = config.raw_values and index == 0
-        if config.focus and self.k is not None:
+        if config.focus:
             angles = 2 * math.pi * (torch.arange(self.heads) + index / config.layers) / self.heads
             with torch.no_grad():
                 for bias, start in zip(
@@ -121,7 +118,7 @@ class TorusLayer(nn.Module):
     ) -> Tensor:
         """``x`` ``[b, token, e]``; ``silent`` heads contribute nothing."""
         normed = layer_norm(x)
-        q, k = (split_heads(f(normed), self.heads) for f in (self.q, self.k or self.q))
+        q, k = (split_heads(f(normed), self.heads) for f in (self.q, self.k))
         v = split_heads(self.v(x if self.raw_values else normed), self.heads)
         q, k = turn(q, rotation), turn(k, rotation)
         if trace is not None:

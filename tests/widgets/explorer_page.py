@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,20 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 def open_page(driver: WebDriver, url: str) -> None:
     driver.get(url)
     wait_for(lambda: driver.execute_script(f"return {ROOT}?.dataset.arlDraws"))
+
+
+def like_a_kernel(page: Path, folder: Path) -> str:
+    """Address of a copy of a page whose model tells of changes, as a kernel's does."""
+    text = page.read_text(encoding="utf-8")
+    for old, new in (
+        ("  on() {},", "  on(name, callback) { window[name] = callback; },"),
+        ("const model = {", "const model = window.model = {"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    copy = folder / "kernel.html"
+    copy.write_text(text, encoding="utf-8")
+    return copy.as_uri()
 
 
 def settle(driver: WebDriver) -> None:

@@ -19,6 +19,7 @@ from tests.widgets.explorer_page import (
     ROOT,
     SHAPE,
     card,
+    like_a_kernel,
     open_page,
     page_weights,
     point_at,
@@ -227,16 +228,7 @@ def test_a_finger_chooses(driver: WebDriver, explorer: AttentionExplorer) -> Non
 def test_python_moves_the_view(
     browser: WebDriver, page: Path, tmp_path: Path, explorer: AttentionExplorer
 ) -> None:
-    """With a model that tells of changes, as a kernel's does, in place of the page's own silent one."""
-    text = page.read_text(encoding="utf-8")
-    for old, new in (
-        ("  on() {},", "  on(name, callback) { window[name] = callback; },"),
-        ("const model = {", "const model = window.model = {"),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (tmp_path / "page.html").write_text(text, encoding="utf-8")
-    open_page(browser, (tmp_path / "page.html").as_uri())
+    open_page(browser, like_a_kernel(page, tmp_path))
     wish = {**explorer.selected, "query_field": "temperature", "query": 123, "layer": 1, "head": 2}
     browser.execute_script("model.set('selected', arguments[0]); window['change:selected']()", wish)
     settle(browser)

@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from atmorep_lite.widgets import ToyAttention
 from tests.browser import console_errors, external_requests, start_browser
-from tests.widgets.explorer_page import press, settle, wait_for
+from tests.widgets.explorer_page import like_a_kernel, press, settle, wait_for
 
 TOY = "document.querySelector('.arl-toy')"
 
@@ -163,16 +163,7 @@ def test_the_weights_are_told(driver: WebDriver) -> None:
 
 
 def test_python_moves_the_view(browser: WebDriver, page: Path, tmp_path: Path) -> None:
-    """With a model that tells of changes, as a kernel's does, in place of the page's own silent one."""
-    text = page.read_text(encoding="utf-8")
-    for old, new in (
-        ("  on() {},", "  on(name, callback) { window[name] = callback; },"),
-        ("const model = {", "const model = window.model = {"),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (tmp_path / "toy.html").write_text(text, encoding="utf-8")
-    open_toy(browser, (tmp_path / "toy.html").as_uri())
+    open_toy(browser, like_a_kernel(page, tmp_path))
     wish = ToyAttention(form="turn", angle=-45, query=[0, 2], keys=[[1, 1], [2, 0]]).selected
     browser.execute_script("model.set('selected', arguments[0]); window['change:selected']()", wish)
     assert selected(browser) == wish

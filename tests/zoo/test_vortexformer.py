@@ -55,7 +55,7 @@ def test_begins_as_persistence(config: VortexFormerConfig, frames: torch.Tensor)
     torch.testing.assert_close(VortexFormer(config)(frames), frames[:, -1])
 
 
-@pytest.mark.parametrize("config", [LOOKING, ACCURATE, LOOKING.model_copy(update={"tied": True})])
+@pytest.mark.parametrize("config", [LOOKING, ACCURATE])
 def test_capture_reproduces_the_weights(config: VortexFormerConfig, frames: torch.Tensor) -> None:
     """The output of every head, rebuilt from the captured weights, gives the model's own forecast."""
     model = scrambled(config)
@@ -147,7 +147,7 @@ def test_space_waves_are_the_same_in_all_frames() -> None:
     assert not torch.equal(*VortexFormer(LOOKING).rotation.unflatten(1, (3, 64))[:, ::2].unbind(1))
 
 
-@pytest.mark.parametrize("config", [ACCURATE, LOOKING.model_copy(update={"tied": True})])
+@pytest.mark.parametrize("config", [ACCURATE, LOOKING])
 def test_saved_model_is_the_same(config: VortexFormerConfig, frames: torch.Tensor, tmp_path) -> None:
     model = scrambled(config)
     model.save_pretrained(tmp_path)
@@ -189,7 +189,6 @@ def test_wrong_frames_and_heads_are_told(frames: torch.Tensor) -> None:
         ({"token_size": (3, 64, 64)}, "nothing to attend to"),
         ({"width": 30, "heads": 4}, "even multiple"),
         ({"gate": True}, "needs a stem"),
-        ({"focus": 4.0, "tied": True}, "untied"),
     ],
 )
 def test_impossible_configurations_are_refused(wrong: dict, said: str) -> None:
