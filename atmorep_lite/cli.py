@@ -1,4 +1,4 @@
-"""The command line: ``atmorep-lite train | demo | evaluate | convert | data simulate``.
+"""The command line: ``atmorep-lite train | demo | evaluate | convert | data info | data simulate``.
 
 Every error that a user can cause is one sentence on stderr and exit code 2.
 """
@@ -103,6 +103,34 @@ def convert(
     typer.echo(f"{count:,} weights for {', '.join(model.config.names)}.")
     typer.echo(f"Load them with AtmoRep.from_pretrained({str(out)!r}).")
     typer.echo("A published folder has no normalisation: set model.normalizer before forecasting.")
+
+
+@data_app.command("info")
+def info_command(
+    path: Annotated[str, typer.Argument(help="A Zarr store, NetCDF or GRIB file, or URL.")],
+    config: Annotated[str | None, typer.Option(help="Say also what this preset or YAML file lacks.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    picture: Annotated[Path | None, typer.Option("--map", help="Draw the first field to this PNG.")] = None,
+) -> None:
+    """Say what data hold, what looks wrong in them, and what a configuration would miss."""
+    import json
+
+    from rich.console import Console
+
+    from atmorep_lite.config import load_config
+    from atmorep_lite.data.info import report, screen
+
+    found = report(path, None if config is None else load_config(config).model)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        Console().print(*screen(found), sep="\n\n")
+    if picture is not None:
+        from atmorep_lite.data.opening import open_dataset
+        from atmorep_lite.figures import save_figure
+        from atmorep_lite.plotting import first_map
+
+        typer.echo(f"Drawn to {save_figure(first_map(open_dataset(path)), picture)}.", err=as_json)
 
 
 @data_app.command("simulate")

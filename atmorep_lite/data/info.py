@@ -1,0 +1,140 @@
+"""What a dataset holds, in one screen or as JSON, and what a configuration would miss in it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from atmorep_lite.config import ModelConfig
+from atmorep_lite.data.derive import SOURCES, with_derived
+from atmorep_lite.data.opening import open_dataset
+from atmorep_lite.data.quality import examine
+from atmorep_lite.data.sampling import is_global
+from atmorep_lite.fields import FIELDS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def describe_dataset(dataset: xr.Dataset, *, times: int | None = 4) -> dict[str, Any]:
+    """What is there, in plain types that JSON can hold.
+
+    Parameters
+    ----------
+    times
+        How many time steps to read for the statistics and the search for mistakes; None for all.
+    """
+    latitude, longitude = dataset["latitude"].values, dataset["longitude"].values
+    found: dict[str, Any] = {
+        "grid": {
+            "latitude": {"points": len(latitude), "from": float(latitude[0]), "to": float(latitude[-1])},
+            "longitude": {"points": len(longitude), "from": float(longitude[0]), "to": float(longitude[-1])},
+            "global": bool(is_global(longitude)),
+        },
+        "simulated": str(dataset.attrs.get("simulated", "")).lower() == "true",
+        "megabytes": sum(v.nbytes for v in dataset.data_vars.values()) / 1e6,
+    }
+    if "time" in dataset.dims:
+        time = dataset["time"].values
+        found["time"] = {
+            "steps": len(time),
+            "from": str(time[0])[:16],
+            "to": str(time[-1])[:16],
+            "hours": float(np.diff(time[:2])[0] / np.timedelta64(1, "h")) if len(time) > 1 else None,
+        }
+    if "level" in dataset.dims:
+        kind = "model level" if dataset["level"].attrs.get("level_type") == "model" else "hPa"
+        found["levels"] = {"kind": kind, "values": [float(level) for level in dataset["level"].values]}
+    few = dataset
+    if "time" in dataset.dims and times is not None:
+        count = dataset.sizes["time"]
+        few = dataset.isel(time=np.unique(np.linspace(0, count - 1, min(times, count)).round().astype(int)))
+    found["fields"] = {
+        str(name): {
+            "units": str(variable.attrs.get("units", "")),
+            "dims": [str(dim) for dim in variable.dims],
+            "known": str(name) in FIELDS,
+            "min": float(variable.min()),
+            "mean": float(variable.mean(dtype=np.float64)),
+            "max": float(variable.max()),
+        }
+        for name, variable in sorted(few.data_vars.items())
+        if np.issubdtype(variable.dtype, np.number)
+    }
+    found["findings"] = [
+        {"kind": f.kind, "name": f.name, "words": f.words, "repairable": f.repairable}
+        for f in examine(dataset, times=times)
+    ]
+    return found
+
+
+def missing_for(dataset: xr.Dataset, model: ModelConfig) -> list[str]:
+    """What a model needs and the data lack, in sentences; empty if nothing."""
+    lacking = []
+    available = with_derived(dataset.isel(time=slice(0, 1)) if "time" in dataset.dims else dataset, SOURCES)
+    for field in model.fields:
+        if field.name not in available:
+            lacking.append(f"{field.name} is missing")
+            continue
+        levels = np.atleast_1d(available[field.name].coords.get("level", np.zeros(1)))
+        absent = [f"{level:g}" for level in field.levels if level not in levels]
+        if absent and field.levels != (0,):
+            lacking.append(f"{field.name} is missing on level {', '.join(absent)}")
+    needed = dict(zip(("time", "latitude", "longitude"), model.extent, strict=True))
+    for axis, count in needed.items():
+        if dataset.sizes.get(axis, 0) < count:
+            lacking.append(f"{axis} has {dataset.sizes.get(axis, 0)} points, a neighbourhood needs {count}")
+    return lacking
+
+
+def report(path: str | os.PathLike[str], model: ModelConfig | None = None) -> dict[str, Any]:
+    """Open data and describe them; with a model also what they lack for it (``missing``)."""
+    dataset = open_dataset(path)
+    found = {"path": os.fspath(path), **describe_dataset(dataset)}
+    if model is not None:
+        found["missing"] = missing_for(dataset, model)
+    return found
+
+
+def screen(found: dict[str, Any]) -> list[RenderableType]:
+    """A report as text and a table for the terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    grid = found["grid"]
+    lines = [f"[bold]{escape(found['path'])}[/bold]" + (", simulated" if found["simulated"] else "")]
+    if "time" in found:
+        time = found["time"]
+        spacing = "" if time["hours"] is None else f", every {time['hours']:g} h"
+        lines.append(f"time       {time['steps']:,} steps, {time['from']} to {time['to']}{spacing}")
+    for axis in ("latitude", "longitude"):
+        span = grid[axis]
+        lines.append(f"{axis:10} {span['points']} points, {span['from']:g} to {span['to']:g}")
+    if "levels" in found:
+        values = found["levels"]["values"]
+        shown = ", ".join(f"{v:g}" for v in values[:12]) + (", ..." if len(values) > 12 else "")
+        lines.append(f"levels     {shown} ({found['levels']['kind']})")
+    lines.append(
+        f"size       {found['megabytes']:,.0f} MB in memory, {'global' if grid['global'] else 'regional'}"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("field", "units", "min", "mean", "max", "axes"):
+        right = title in ("min", "mean", "max")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+    for name, field in found["fields"].items():
+        numbers = (f"{field[k]:.4g}" for k in ("min", "mean", "max"))
+        axes = [dim for dim in field["dims"] if dim not in ("latitude", "longitude")]
+        known = escape(name) if field["known"] else f"[dim]{escape(name)} (unknown)[/dim]"
+        table.add_row(known, field["units"], *numbers, " x ".join(axes) or "map")
+    blocks: list[RenderableType] = ["\n".join(lines), table]
+    findings = [
+        f"{'can be mended' if f['repairable'] else 'mistake'}: {escape(f['name'])}: {escape(f['words'])}"
+        for f in found["findings"]
+    ]
+    blocks.append("\n".join(findings) or "Nothing looks wrong in the time steps read.")
+    if "missing" in found:
+        blocks.append("\n".join(found["missing"]) or "Nothing is missing for this configuration.")
+    return blocks
