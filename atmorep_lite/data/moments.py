@@ -80,9 +80,9 @@ def moments_of(piece: xr.Dataset, *, by_month: bool = False, gaps: int = 0, beyo
     parts: dict[str, list[xr.Dataset]] = {name: [] for name in ("mean", "squares", "low", "high")}
     for row, number in enumerate(count):
         chosen = own.isel(time=np.flatnonzero(rows == row))
-        mean = chosen.mean("time") if number else chosen.sum("time")
+        mean = chosen.mean("time", skipna=False) if number else chosen.sum("time")
         parts["mean"].append(mean)
-        parts["squares"].append(((chosen - mean) ** 2).sum("time"))
+        parts["squares"].append(((chosen - mean) ** 2).sum("time", skipna=False))
         parts["low"].append(chosen.min("time") if number else mean + np.inf)
         parts["high"].append(chosen.max("time") if number else mean - np.inf)
     weight = np.cos(np.deg2rad(piece["latitude"]))

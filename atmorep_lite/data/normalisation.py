@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from atmorep_lite.data.moments import Moments, fit_moments
 from atmorep_lite.errors import UserError
 
 Kind = Literal["global", "local", "anomaly"]
@@ -38,16 +39,18 @@ class Normalizer:
         UserError
             If a field is constant, so that nothing could be divided by its standard deviation.
         """
+        return cls.from_moments(fit_moments(dataset), kind)
+
+    @classmethod
+    def from_moments(cls, moments: Moments, kind: Kind = "anomaly") -> Normalizer:
+        """The same from moments that were computed before."""
         space = ("latitude", "longitude")
-        weights: xr.DataArray = np.cos(np.deg2rad(dataset["latitude"]))  # type: ignore[assignment]
-        if kind == "global":
-            mean = dataset.mean("time").weighted(weights).mean(space)
-        else:
-            mean = dataset.mean("time")
-        squares = ((dataset - mean) ** 2).mean("time")
-        std = (squares if kind == "local" else squares.weighted(weights).mean(space)) ** 0.5
-        mean, std = mean.compute(), std.compute()
-        for name in dataset.data_vars:
+        point, squares = (part.isel(row=0) for part in (moments.mean, moments.squares / moments.count[0]))
+        weights: xr.DataArray = np.cos(np.deg2rad(point["latitude"]))  # type: ignore[assignment]
+        mean = point.weighted(weights).mean(space) if kind == "global" else point
+        spread = squares + (point - mean) ** 2
+        std = (spread if kind == "local" else spread.weighted(weights).mean(space)) ** 0.5
+        for name in point.data_vars:
             if not bool((std[name] > 0).all()):
                 raise UserError(f"{name} does not vary in the data, so it cannot be normalised; leave it out")
         return cls(mean.astype(np.float32), std.astype(np.float32))

@@ -1,0 +1,144 @@
+"""Prepared stores: what goes in comes out, whole or in neighbourhoods, also after an interruption."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atmorep_lite import Normalizer, open_sample
+from atmorep_lite.data.prepare import LARGEST, prepare
+from atmorep_lite.data.prepared import PackedField, is_prepared, open_prepared, statistics
+from atmorep_lite.data.sampling import Neighbourhoods
+from atmorep_lite.errors import UserError
+from tests.tiny import tiny_field, tiny_model
+
+FIELDS = ["temperature", "vorticity"]
+
+
+@pytest.fixture(scope="module")
+def record() -> xr.Dataset:
+    return open_sample().isel(time=slice(0, 25)).chunk(time=4)
+
+
+@pytest.fixture(scope="module")
+def store(record: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chunks of seven times, so that neighbourhoods cross their borders."""
+    out = tmp_path_factory.mktemp("prepared") / "store.zarr"
+    return prepare(record, out, FIELDS, levels=[500, 850], gaps=6, chunk_megabytes=7 * 2 * 32 * 64 * 2 / 1e6)
+
+
+@pytest.fixture(scope="module")
+def normal(record: xr.Dataset) -> xr.Dataset:
+    chosen = record[FIELDS].sel(level=[500, 850]).load()
+    return Normalizer.fit(chosen).normalize(chosen)
+
+
+def test_the_store_holds_the_normalised_fields(store: Path, normal: xr.Dataset) -> None:
+    found = open_prepared(store)
+    for name in FIELDS:
+        scale = found[name].encoding["scale_factor"]
+        assert scale < 4e-4
+        np.testing.assert_allclose(found[name], normal[name], atol=0.51 * scale)
+        assert float(abs(found[name]).max()) <= LARGEST * scale * (1 + 1e-6)
+    assert {"geopotential_at_surface", "land_sea_mask"} <= set(found)
+    np.testing.assert_array_equal(found.time, normal.time)
+
+
+def test_statistics_travel_with_the_store(store: Path, record: xr.Dataset) -> None:
+    chosen = record[FIELDS].sel(level=[500, 850]).load()
+    ours, fitted = statistics(open_prepared(store)), Normalizer.fit(chosen)
+    for kind in ("mean", "std"):
+        xr.testing.assert_allclose(getattr(ours, kind)[FIELDS], getattr(fitted, kind)[FIELDS])
+
+
+def test_changes_are_the_typical_departures(store: Path, record: xr.Dataset) -> None:
+    fields = [tiny_field(name, num_tokens=(3, 2, 4), token_size=(2, 2, 2)) for name in FIELDS]
+    chosen = record[FIELDS].sel(level=[500, 850]).load()
+    table = Neighbourhoods(chosen, tiny_model(*fields), Normalizer.fit(chosen)).typical_departures()
+    for name in FIELDS:
+        changes = open_prepared(store)[f"change_{name}"].values
+        np.testing.assert_allclose(changes[:5].T, table[name][:, 1:6], rtol=0.02)  # a sample of times there
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    start=st.integers(0, 24),
+    steps=st.integers(1, 25),
+    row=st.integers(0, 31),
+    height=st.integers(1, 32),
+    column=st.integers(0, 63),
+    width=st.integers(1, 64),
+)
+def test_any_box(
+    store: Path, normal: xr.Dataset, start: int, steps: int, row: int, height: int, column: int, width: int
+) -> None:
+    steps, height = min(steps, 25 - start), min(height, 32 - row)
+    columns = np.arange(column, column + width) % 64
+    field = pickle.loads(pickle.dumps(PackedField(store, "temperature", [1])))
+    box = field.cut(start, steps, row, height, columns)
+    whole = normal["temperature"].transpose("level", "time", "latitude", "longitude").values
+    assert box.dtype == np.float32 and box.shape == (1, steps, height, width)
+    expected = whole[1:, start : start + steps, row : row + height][..., columns]
+    np.testing.assert_allclose(box, expected, atol=0.51 * field.scale)
+
+
+def test_an_interrupted_preparation_goes_on(record: xr.Dataset, store: Path, tmp_path: Path) -> None:
+    out, told = tmp_path / "again.zarr", []
+
+    def stop(line: str) -> None:
+        told.append(line)
+        if line.startswith("2 of") or line.startswith("4 of"):
+            raise KeyboardInterrupt
+
+    settings = {"levels": [500, 850], "gaps": 6, "chunk_megabytes": 7 * 2 * 32 * 64 * 2 / 1e6}
+    with pytest.raises(KeyboardInterrupt):
+        prepare(record, out, FIELDS, report=stop, **settings)
+    assert is_prepared(out)
+    with pytest.raises(UserError, match="is not complete; run the same"):
+        open_prepared(out)
+    prepare(record, out, FIELDS, report=told.append, **settings)
+    assert told.count("Statistics of 25 times.") == 1 and any(
+        line.startswith(("4 of 4", "6 of 6")) for line in told
+    )
+    for name in FIELDS:
+        np.testing.assert_array_equal(open_prepared(out)[name], open_prepared(store)[name])
+    prepare(record, out, FIELDS, report=told.append, **settings)
+    assert told[-1].endswith("is complete already.")
+    with pytest.raises(UserError, match="begun with other fields"):
+        prepare(record, out, ["temperature"], **settings)
+
+
+def test_what_lacks_is_derived_or_told(record: xr.Dataset, tmp_path: Path) -> None:
+    poor = record.drop_vars("vorticity").isel(time=slice(0, 5))
+    prepare(poor, tmp_path / "derived.zarr", ["vorticity"], gaps=2)
+    assert open_prepared(tmp_path / "derived.zarr")["vorticity"].shape == (5, 3, 32, 64)
+    with pytest.raises(UserError, match="vertical_velocity"):
+        prepare(poor, tmp_path / "missing.zarr", ["vertical_velocity"])
+    holed = poor.load().copy(deep=True)
+    holed["temperature"][0, 0, 0, 0] = np.nan
+    with pytest.raises(UserError, match="temperature has values that are NaN"):
+        prepare(holed, tmp_path / "nan.zarr", ["temperature"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="holds something else"):
+        prepare(poor, tmp_path / "mine", ["temperature"])
+    with pytest.raises(UserError, match="is no prepared store"):
+        open_prepared(tmp_path / "mine")
+
+
+def test_a_chunk_cut_short_is_told(store: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(store, tmp_path / "cut.zarr")
+    chunk = tmp_path / "cut.zarr" / "temperature" / "c" / "1" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:1000])
+    field = PackedField(tmp_path / "cut.zarr", "temperature")
+    field.cut(0, 7, 0, 4, np.arange(4))
+    with pytest.raises(UserError, match="cut short"):
+        field.cut(5, 4, 0, 4, np.arange(4))
