@@ -252,8 +252,8 @@ def arriving(model: AtmoRep, tokens: Tokens, static: Tensor | None = None) -> xr
     for name, blocks in _encoders(model, None, None):
         for number, block in enumerate(blocks):
             stream_before, heads = kept[number, name]
-            d = heads.shape[-1] // (block.heads + len(block.coupled_to))
-            widths = [d * block.heads, *[d] * len(block.coupled_to)]
+            d = heads.shape[-1] // (block.heads + block.coupling_heads * len(block.coupled_to))
+            widths = [d * block.heads, *[d * block.coupling_heads] * len(block.coupled_to)]
             parts = zip(heads.split(widths, -1), block.out.weight.split(widths, 1), strict=True)
             for origin, (part, weight) in zip((name, *block.coupled_to), parts, strict=True):
                 size = (part @ weight.T).square().mean().sqrt() / stream_before.square().mean().sqrt()

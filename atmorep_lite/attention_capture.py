@@ -50,13 +50,19 @@ def capture_attention(
     Raises
     ------
     UserError
-        If the time is not in the data or has too little history.
+        If the time is not in the data or has too little history, or the model sees context tokens, for which
+        the maps have no place.
     """
     if model.normalizer is None or model.run_config is None:
         raise UserError(
             "the model has no normalisation; load it with AtmoRep.from_pretrained or train it with train()"
         )
     config = model.config
+    if wider := [f.name for f in config.fields if f.context is not None]:
+        raise UserError(
+            f"{', '.join(wider)} attends to context tokens outside of the neighbourhood, which a map cannot "
+            "show; capture a model without FieldConfig.context"
+        )
     steps, height, width = config.extent
     slots = model.run_config.masking.forecast_slots if forecast else 0
     known = steps - slots * config.fields[0].token_size[0]
@@ -78,18 +84,19 @@ def capture_attention(
         fields[f.name] = _captured_field(
             model.normalizer, data, units, f, tokens[f.name], shown, place, times
         )
-    return AttentionCapture(fields, _captured_pairs(config, trace))
+    return AttentionCapture(fields, captured_pairs(config, trace))
 
 
-def _captured_pairs(config: ModelConfig, trace: Trace) -> dict[tuple[str, str], CapturedPair]:
-    slopes = locality_slopes(config.locality, config.heads).numpy()
+def captured_pairs(config: ModelConfig, trace: Trace) -> dict[tuple[str, str], CapturedPair]:
+    """The encoder's part of a trace of one neighbourhood, by (query field, key field)."""
     pairs = {}
     for f in config.fields:
         for origin in ("self", *f.coupled_to):
             records = [trace["encoder", layer, f.name][origin] for layer in range(config.encoder_layers)]
             q, k = (np.stack([record[i][0].float().numpy() for record in records]) for i in (0, 1))
             other = f.name if origin == "self" else origin
-            slope = np.broadcast_to(slopes[: q.shape[1]], q.shape[:2]).astype(np.float32)
+            slopes = locality_slopes(config.locality, q.shape[1]).numpy()
+            slope = np.broadcast_to(slopes, q.shape[:2]).astype(np.float32)
             pairs[f.name, other] = CapturedPair(f.name, other, q, k, slope, "encoder")
     return pairs
 

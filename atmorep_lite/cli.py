@@ -142,6 +142,10 @@ def prepare_command(
     field: Annotated[list[str] | None, typer.Option(help="Keep this field (several times).")] = None,
     level: Annotated[list[int] | None, typer.Option(help="Keep this level (several times).")] = None,
     normalization: Annotated[str, typer.Option(help="anomaly, global or local.")] = "anomaly",
+    gaps: Annotated[int, typer.Option(help="Measure changes over up to so many time steps.")] = 36,
+    statistics: Annotated[
+        Path | None, typer.Option(help="Prepared store whose statistics to use, for validation data.")
+    ] = None,
     cluster: Annotated[str | None, typer.Option(help="Address of a dask scheduler, tcp://...")] = None,
 ) -> None:
     """Normalise and pack data once, laid out so that training reads them at full speed."""
@@ -150,6 +154,8 @@ def prepare_command(
     from atmorep_lite.config import load_config
     from atmorep_lite.data.opening import open_dataset
     from atmorep_lite.data.prepare import prepare, wanted_by
+    from atmorep_lite.data.prepared import open_prepared
+    from atmorep_lite.data.prepared import statistics as statistics_of
 
     if normalization not in ("anomaly", "global", "local"):
         raise UserError(f"there is no normalization {normalization!r}; choose anomaly, global or local")
@@ -166,6 +172,8 @@ def prepare_command(
             fields,
             levels=levels or None,
             kind=normalization,  # type: ignore[arg-type]
+            gaps=gaps,
+            normalizer=None if statistics is None else statistics_of(open_prepared(statistics)),
             report=typer.echo,
         )
     typer.echo(f"Prepared: {out}. Train on it with data.train={out}")

@@ -110,14 +110,19 @@ def config_to_published(config: ModelConfig) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the network has parts that the published code lacks.
+        If the network has parts that the published code lacks or does not run with: for more than one
+        coupling head, say, it never fixed an order of the rows.
     """
+    cross_heads = int(config.heads * config.cross_fraction)
     foreign = [
         what
         for what, there in {
             f"predict: {config.predict}": config.predict != "field",
             f"locality: {config.locality}": bool(config.locality),
             "grid_skip": config.grid_skip is not None,
+            f"coupling_heads: {config.coupling_heads}": config.coupling_heads > 1,
+            "more decoder_layers than encoder_layers": config.decoder_layers > config.encoder_layers,
+            "one kind of head in the decoder": not 0 < cross_heads < config.heads,
             'no "published" year': config.published is None,
         }.items()
         if there

@@ -1,13 +1,14 @@
 """Losses of an ensemble of predictions.
 
 All take ``members`` ``[member, ...]`` and ``target`` ``[...]`` and return a scalar, the mean over all values,
-weighted by ``weight`` (broadcastable to the target) where given.
+weighted by ``weight`` (broadcastable to the target) where given.  Those of :data:`LOSSES` take values in any
+order; those of :data:`PATCH_LOSSES` need whole patches ``[..., latitude, longitude]``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -25,7 +26,9 @@ def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
 def _mean_and_spread(members: Tensor) -> tuple[Tensor, Tensor]:
     if members.shape[0] < 2:
         raise UserError("this loss needs the spread of at least 2 members; use crps or mse for one")
-    return members.mean(0), members.std(0)
+    mean = members.mean(0)
+    variance = (members - mean).square().sum(0) / (len(members) - 1)  # Tensor.std is slow on a CPU
+    return mean, variance.clamp(min=1e-36).sqrt()
 
 
 def mse(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -46,9 +49,8 @@ def stats(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tens
     gradient.
     """
     mean, sigma = _mean_and_spread(members)
-    safe = sigma.clamp(min=1e-18)
-    likeness = torch.exp(-0.5 * ((target - mean) / safe) ** 2)
-    return _mean((likeness - 1.0) ** 2 + safe.sqrt(), weight)
+    likeness = torch.exp(-0.5 * ((target - mean) / sigma) ** 2)
+    return _mean((likeness - 1.0) ** 2 + sigma.sqrt(), weight)
 
 
 def stats_area(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -130,17 +132,75 @@ def published_kernel_crps(members: Tensor, target: Tensor, weight: Tensor | None
     return _mean(accuracy + (fair_crps(members, target, weight) - _mean(accuracy, weight)).detach(), weight)
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    f.__name__: f
-    for f in (
-        mse, mse_ensemble, stats, stats_area, gaussian_crps, gaussian_likelihood, crps, fair_crps,
-        published_crps, published_kernel_crps,
-    )
-}  # fmt: skip
+def fourier_coefficients(patch: Tensor) -> Tensor:
+    """Real and imaginary parts of a patch's Fourier coefficients, as an isometry.
+
+    ``[..., latitude, longitude]`` -> ``[..., ky, kx, 2]`` with the same sum of squares (Parseval's theorem):
+    of each pair of conjugate coefficients one is kept, times the square root of 2.
+    """
+    columns = patch.shape[-1]
+    coefficients = torch.view_as_real(torch.fft.rfft2(patch, norm="ortho"))
+    pairs = torch.full((columns // 2 + 1, 1), 2.0, dtype=patch.dtype, device=patch.device)
+    pairs[0] = 1.0
+    if columns % 2 == 0:
+        pairs[-1] = 1.0
+    return coefficients * pairs.sqrt()
 
 
-def check_losses(names: Mapping[str, float]) -> None:
-    """Raise a :class:`UserError` if a name is not one of :data:`LOSSES`."""
+def taper(rows: int, columns: int) -> Tensor:
+    """Hann window of a patch, ``[latitude, longitude]`` float64, with a mean square of 1."""
+    y, x = (torch.sin(math.pi * (torch.arange(n).double() + 0.5) / n) ** 2 for n in (rows, columns))
+    window = y[:, None] * x
+    return window / window.square().mean().sqrt()
+
+
+def spectral(members: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""CRPS of the Fourier coefficients of tapered patches ``[..., latitude, longitude]``.
+
+    .. math:: \sum_k (1 + |k|)\, \mathrm{CRPS}(\hat x_k, \hat y_k) \,/\, \sum_k (1 + |k|),
+
+    with :math:`\hat x` the coefficients of taper times field in both directions (real and imaginary parts)
+    and :math:`|k|` in waves along the longer side of the patch.  A CRPS of a linear image of the field, so a
+    proper score.  Unlike scores of single points it sees whether errors at neighbouring points belong
+    together.  How different coefficients belong together it does not see, so that it hardly knows the spread
+    near the edges of a patch: train with it beside such a score, not alone.
+
+    ``weight`` may vary between patches only: ``[..., 1, 1]``.
+
+    Raises
+    ------
+    UserError
+        If the weight varies within patches.
+    """
+    rows, columns = target.shape[-2:]
+    if weight is not None and weight.shape[-2:] != (1, 1):
+        raise UserError("spectral weighs whole patches: give a weight [..., 1, 1], not one for each point")
+    errors = (members - target) * taper(rows, columns).to(members)
+    ky = torch.fft.fftfreq(rows, dtype=torch.float64)[:, None]
+    kx = torch.fft.rfftfreq(columns, dtype=torch.float64)
+    waves = (1.0 + max(rows, columns) * torch.hypot(ky, kx)).to(members)[..., None]
+    coefficients = fourier_coefficients(errors)
+    # the CRPS does not change when members and target are shifted together
+    truth = torch.zeros_like(coefficients[0])
+    return crps(coefficients, truth, waves if weight is None else weight[..., None] * waves)
+
+
+def _by_name(*losses: Callable[..., Tensor]) -> dict[str, Callable[..., Tensor]]:
+    return {loss.__name__: loss for loss in losses}
+
+
+LOSSES = _by_name(
+    mse, mse_ensemble, stats, stats_area, gaussian_crps, gaussian_likelihood, crps, fair_crps,
+    published_crps, published_kernel_crps,
+)  # fmt: skip
+"""Losses of values in any order, by name."""
+
+PATCH_LOSSES = _by_name(spectral)
+"""Losses of whole patches ``[..., latitude, longitude]``, by name."""
+
+
+def check_losses(names: Iterable[str]) -> None:
+    """Raise a :class:`UserError` if a name is neither in :data:`LOSSES` nor in :data:`PATCH_LOSSES`."""
     for name in names:
-        if name not in LOSSES:
-            raise UserError(f"there is no loss {name!r}; choose among {', '.join(LOSSES)}")
+        if name not in LOSSES | PATCH_LOSSES:
+            raise UserError(f"there is no loss {name!r}; choose among {', '.join(LOSSES | PATCH_LOSSES)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -167,7 +167,7 @@ def first_map(dataset: xr.Dataset) -> Figure:
         if {"latitude", "longitude"} <= set(variable.dims) and min(variable.shape) > 0:
             picked = {d: 0 for d in variable.dims if d not in ("latitude", "longitude", "level")}
             shown = variable.isel(picked | ({"level": -1} if "level" in variable.dims else {}))
-            return map_field(shown.load(), simulated=is_simulated(dataset)).figure
+            return cast("Figure", map_field(shown.load(), simulated=is_simulated(dataset)).figure)
     raise UserError("the dataset has no field with latitude and longitude to draw")
 
 

@@ -16,7 +16,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from atmorep_lite.config import Config, DataConfig, MaskingConfig, StageConfig, TrainingConfig, dump_config
+from atmorep_lite.config import (
+    Config,
+    DataConfig,
+    MaskingConfig,
+    StageConfig,
+    TrainingConfig,
+    WeightsConfig,
+    dump_config,
+)
 from atmorep_lite.convert import (
     State,
     config_from_published,
@@ -157,7 +165,8 @@ def _run_config(settings: dict[str, Any], year: str) -> Config:
         )
     local = any(len(entry) > 6 and entry[6] not in ("", "global") for entry in entries)
     known = {"crps": "published_crps", "kernel_crps": "published_kernel_crps", "weighted_mse": "mse_ensemble"}
-    losses = [known.get(name, name) for name in settings.get("losses", ["mse_ensemble", "stats"])]
+    named = settings.get("losses", ["mse_ensemble", "stats"])
+    losses = [known.get(name, name) for name in named]
     batch = int(settings.get("batch_size", settings.get("batch_size_max", 96)))
     steps = int(settings.get("num_epochs", 1)) * int(settings.get("num_samples_per_epoch", batch)) // batch
     training = TrainingConfig(
@@ -167,6 +176,7 @@ def _run_config(settings: dict[str, Any], year: str) -> Config:
             ),
         ),
         loss={name: 1.0 for name in losses if name in LOSSES} or {"mse_ensemble": 1.0, "stats": 1.0},
+        weights=WeightsConfig(area="weighted_mse" in named),
         optimizer="adamw",
         weight_decay=float(settings.get("weight_decay", 0.05)),
         clip=1e6,

@@ -34,15 +34,35 @@ class FieldTokens:
         the order of :data:`INFO`.
     mask
         ``[batch, level, token_time, token_lat, token_lon]``, True where the token is hidden from the model.
+    context
+        Coarser tokens of a larger region around the neighbourhood, for fields that have them
+        (:class:`atmorep_lite.config.ContextConfig`).
+    offset
+        Of context tokens: ``[batch, 2]``, row and column of the neighbourhood's first point in their region.
     """
 
     values: Tensor
     info: Tensor
     mask: Tensor
+    context: FieldTokens | None = None
+    offset: Tensor | None = None
 
     def with_values(self, values: Tensor) -> FieldTokens:
         """The same tokens holding other values."""
         return replace(self, values=values)
+
+    @property
+    def parts(self) -> tuple[FieldTokens, ...]:
+        """The tokens themselves, then their context if there is one."""
+        return (self,) if self.context is None else (self, self.context)
+
+    def sequence_info(self) -> Tensor:
+        """Information of all tokens that the network sees, ``[batch, token, 8]``: C order, context last."""
+        return torch.cat([part.info.flatten(1, 4) for part in self.parts], 1)
+
+    def sequence_mask(self) -> Tensor:
+        """Which of them are hidden, ``[batch, token]``."""
+        return torch.cat([part.mask.flatten(1) for part in self.parts], 1)
 
 
 def tokenize(grid: Tensor, token_size: Triple) -> Tensor:
@@ -87,6 +107,13 @@ def spread_over_token(per_token: Tensor, token_size: Triple) -> Tensor:
     for axis, size in zip((-3, -2, -1), token_size, strict=True):
         per_token = per_token.repeat_interleave(size, dim=axis)
     return per_token
+
+
+def coarsened(grid: Tensor, points: int) -> Tensor:
+    """Means over squares of ``points`` x ``points``: ``[..., y, x]`` -> ``[..., y / points, x / points]``."""
+    *_, rows, columns = grid.shape
+    blocks = grid.unflatten(-1, (columns // points, points)).unflatten(-3, (rows // points, points))
+    return blocks.mean((-3, -1))
 
 
 def token_info(
@@ -161,7 +188,8 @@ def token_positions(info: Tensor) -> Tensor:
     """Tokens' places as points whose Euclidean distances are meaningful: ``[b, ..., 8]`` -> ``[b, ..., 5]``.
 
     Three coordinates on the sphere in units of 1000 km (so distance is the chord), time in units of 6 h
-    (relative to the sample's first token), and twice the logarithm of the level.
+    (relative to the sample's latest token, which ends with the neighbourhood whatever the tokens' length),
+    and twice the logarithm of the level.
     """
     year, day, hour, level, colatitude, longitude, _, _ = info.unbind(-1)
     theta, phi = torch.deg2rad(colatitude), torch.deg2rad(longitude)
@@ -169,8 +197,8 @@ def token_positions(info: Tensor) -> Tensor:
     past = year.double() - 1.0
     leap_days = (past / 4).floor() - (past / 100).floor() + (past / 400).floor()
     hours = (365.0 * past + leap_days + day) * 24.0 + hour
-    first = hours.flatten(1)[:, :1].reshape(-1, *[1] * (hours.dim() - 1))
-    hours = (hours - first).to(info.dtype)
+    latest = hours.flatten(1).amax(1).reshape(-1, *[1] * (hours.dim() - 1))
+    hours = (hours - latest).to(info.dtype)
     return torch.stack(
         (
             radius * torch.sin(theta) * torch.cos(phi),
@@ -181,3 +209,16 @@ def token_positions(info: Tensor) -> Tensor:
         ),
         -1,
     )
+
+
+def token_spans(info: Tensor, token_size: Triple) -> Tensor:
+    """How much each token covers: ``[b, level, token_time, token_lat, token_lon, 8]`` -> ``[b, ..., 3]``.
+
+    Duration in units of 6 h, height and width on the equator in units of 1000 km.  The duration is read from
+    the tokens' dates; where there is one slot only, a time step is taken for an hour.
+    """
+    time = token_positions(info)[..., 3]
+    hours = time[:, :, 1:2] - time[:, :, :1] if info.shape[2] > 1 else token_size[0] / 6.0
+    degree = 6.371 * math.pi / 180.0
+    edge = info[..., 7].clamp(min=1e-3) * degree
+    return torch.stack((torch.zeros_like(edge) + hours, edge * token_size[1], edge * token_size[2]), -1)

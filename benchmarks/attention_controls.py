@@ -42,6 +42,8 @@ from atmorep_lite.stencils import fit_hidden_field, wind_vorticity
 PLACES, EACH = 24, 6
 CENTRES = ((45, 320), (0, 90), (-45, 60))
 DATES = (40, 140, 250)
+SLOT = 8 * 16  # tokens of one level and time slot
+QUERIES = [slot * SLOT + place for slot in range(2 * 3) for place in range(3, SLOT, 21)]
 OUTPUT = Path(ar.__file__).parent / "pretrained" / "demo" / "controls.csv"
 Row = tuple[str, str, str, str, float, float]
 
@@ -128,7 +130,6 @@ def hidden_fields(model: ar.AtmoRep, batches: list[Batch], references: dict[str,
 
 def map_measures(model: ar.AtmoRep, weather: xr.Dataset) -> list[Row]:
     """Every kind of head beside its controls; the errors are over centres x dates."""
-    queries = range(0, 768, 23)
     networks = {"trained": [model], "random weights": [randomise_encoder(model, seed=s) for s in (1, 2, 3)]}
     measured: list[dict] = []
     for centre in CENTRES:
@@ -141,15 +142,15 @@ def map_measures(model: ar.AtmoRep, weather: xr.Dataset) -> list[Row]:
                 plain = bias_only(captures[0])
                 for date, capture in zip(DATES, captures, strict=True):
                     where = (*centre, date)
-                    measured += kinds(head_table(capture, queries=queries), what, where)
+                    measured += kinds(head_table(capture, queries=QUERIES), what, where)
                     if what == "trained":
                         measured += kinds(
-                            head_table(bias_only(capture), queries=queries), "bias alone", where
+                            head_table(bias_only(capture), queries=QUERIES), "bias alone", where
                         )
                         flat = [{"what": "uniform", "kind": k, "where": where} for k in ("self", "coupling")]
-                        measured += [line | uniform(capture, queries) for line in flat]
+                        measured += [line | uniform(capture) for line in flat]
                 for key in captures[0].pairs:
-                    options = {"query_fields": [key[0]], "key_fields": [key[1]], "queries": queries}
+                    options = {"query_fields": [key[0]], "key_fields": [key[1]], "queries": QUERIES}
                     maps = [ar.attention_maps(c, **options)["/".join(key)]["attention"] for c in captures]
                     bias = ar.attention_maps(plain, **options)["/".join(key)]["attention"]
                     for i, date in enumerate(DATES):
@@ -175,10 +176,10 @@ def kinds(table: pd.DataFrame, what: str, where: tuple) -> list[dict]:
     return [{"what": what, "kind": k, "where": where} | line.to_dict() for k, line in means.iterrows()]
 
 
-def uniform(capture: ar.AttentionCapture, queries: range) -> dict[str, float]:
+def uniform(capture: ar.AttentionCapture) -> dict[str, float]:
     """What equal weights on all keys would give."""
     weights = ar.attention_maps(
-        capture, query_fields=["vorticity"], key_fields=["vorticity"], layers=[0], heads=[0], queries=queries
+        capture, query_fields=["vorticity"], key_fields=["vorticity"], layers=[0], heads=[0], queries=QUERIES
     )["vorticity/vorticity"]["attention"]
     flat = xr.full_like(weights, 1 / weights.sizes["key"])
     measures = {
@@ -199,7 +200,8 @@ def main(output: Path = OUTPUT) -> None:
     groups = [places[i : i + EACH] for i in range(0, PLACES, EACH)]
     batches = [data.batch(group) for group in groups]
     rows = forecast_losses(model, batches)
-    sizes = [arriving(model, hide_future(model, batch.tokens), batch.static) for batch in batches]
+    alone = [data.batch([place]) for place in places]
+    sizes = [arriving(model, hide_future(model, one.tokens), one.static) for one in alone]
     for listener in names:
         for heard in names:
             values = [float(s.sel(query_field=listener, key_field=heard).mean()) for s in sizes]

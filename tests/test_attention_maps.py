@@ -109,6 +109,28 @@ def test_maps_are_what_the_model_used(model: AtmoRep, data: xr.Dataset, capture,
         torch.testing.assert_close(heard[f.name][0], torch.cat(expected, -1), atol=1e-5, rtol=1e-4)
 
 
+def test_several_coupling_heads_are_told_apart(data: xr.Dataset) -> None:
+    """Each has its own queries, keys and slope, and its own softmax over the other field's tokens."""
+    model = ready_model(tiny_model(*coupled_fields(), locality=0.4, coupling_heads=2), data, kind="anomaly")
+    capture = capture_attention(model, data, TIME, latitude=45.0, longitude=5.0)
+    pair = capture.pairs[WIND, HEAT]
+    assert pair.q.shape[:2] == (2, 2) and not np.allclose(pair.q[:, 0], pair.q[:, 1])
+    np.testing.assert_allclose(pair.slope[0], [0.4, 0.1], rtol=1e-6)
+    weights = attention_maps(capture, queries=[3])[f"{WIND}/{HEAT}"]["attention"]
+    assert weights["head"].values.tolist() == [0, 1]
+    for layer, head in np.ndindex(2, 2):
+        expected = softmax_by_hand(capture, (WIND, HEAT), layer, head, 3)
+        np.testing.assert_allclose(weights[layer, head, 0], expected, atol=1e-6)
+
+
+def test_context_tokens_are_refused(data: xr.Dataset) -> None:
+    context = {"num_tokens": (3, 1, 2), "token_size": (2, 4, 8)}
+    field = tiny_field(WIND, context=context)
+    model = ready_model(tiny_model(field, positions="sphere"), data)
+    with pytest.raises(UserError, match=f"{WIND} attends to context tokens .* which a map cannot show"):
+        capture_attention(model, data, TIME, latitude=45.0, longitude=5.0)
+
+
 def test_captured_queries_are_those_of_the_trace(model: AtmoRep, capture: AttentionCapture) -> None:
     heads = {key: pair.q.shape[1] for key, pair in capture.pairs.items()}
     assert heads == {(WIND, WIND): 4, (HEAT, HEAT): 4, (WIND, HEAT): 1, (HEAT, WIND): 1}

@@ -17,14 +17,18 @@ from scipy import integrate, stats
 from atmorep_lite.errors import UserError
 from atmorep_lite.losses import (
     LOSSES,
+    PATCH_LOSSES,
     check_losses,
     crps,
     fair_crps,
+    fourier_coefficients,
     gaussian_crps,
     gaussian_likelihood,
     mse,
     mse_ensemble,
     published_kernel_crps,
+    spectral,
+    taper,
 )
 
 numbers = st.floats(-50, 50, width=32)
@@ -133,6 +137,9 @@ def test_weights_make_a_weighted_mean_and_members_are_interchangeable(name: str)
     torch.testing.assert_close(loss(members, target, 7 * weight), expected)
     torch.testing.assert_close(loss(members, target), each.mean())
     torch.testing.assert_close(loss(members[[2, 0, 3, 1]], target, weight), expected)
+    times = torch.tensor([1, 0, 3, 2, 1, 5])
+    repeated = loss(members.repeat_interleave(times, 1), target.repeat_interleave(times, 0))
+    torch.testing.assert_close(loss(members, target, times[:, None].double()), repeated)
 
 
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"published_kernel_crps"}))
@@ -201,6 +208,73 @@ def test_proper_scores_find_the_spread_of_noise_and_the_published_ones_do_not(sp
         assert LOSSES["stats"](none, truth) < min(LOSSES["stats"](x, truth) for x in (settled, right))
 
 
+def patches(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=st.integers(1, 7), columns=st.integers(1, 8))
+def test_fourier_coefficients_keep_the_sum_of_squares(rows: int, columns: int) -> None:
+    field = patches(3, rows, columns)
+    coefficients = fourier_coefficients(field)
+    torch.testing.assert_close(coefficients.square().sum((-3, -2, -1)), field.square().sum((-2, -1)))
+    for ky, kx in np.ndindex(rows, columns // 2 + 1):
+        wave = np.exp(
+            -2j * np.pi * (ky * np.arange(rows)[:, None] / rows + kx * np.arange(columns) / columns)
+        )
+        one = (field[0].numpy() * wave).sum() / math.sqrt(rows * columns)
+        one *= math.sqrt(2.0) if 0 < 2 * kx < columns else 1.0
+        np.testing.assert_allclose(coefficients[0, ky, kx].numpy(), [one.real, one.imag], atol=1e-12)
+
+
+def test_spectral_is_the_crps_of_each_tapered_coefficient() -> None:
+    members, target, weight = patches(4, 2, 5, 6), patches(2, 5, 6, seed=1), torch.tensor([1.0, 3.0])
+    top = bottom = 0.0
+    for n in range(2):
+        hann = np.outer(*(np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2 for size in (5, 6)))
+        hann /= math.sqrt((hann**2).mean())
+        ours = [np.fft.fft2(hann * x[n].numpy()) / math.sqrt(30) for x in (*members, target)]
+        for ky, kx in np.ndindex(5, 4):
+            waves = 1 + 6 * math.hypot(min(ky, 5 - ky) / 5, kx / 6)
+            pair = math.sqrt(2.0) if 0 < kx < 3 else 1.0
+            for part in (np.real, np.imag):
+                *x, y = (pair * part(c[ky, kx]) for c in ours)
+                score = double_loop(np.array(x)[:, None], np.array([y]), fair=False)
+                top += float(weight[n]) * waves * score
+                bottom += float(weight[n]) * waves
+    found = spectral(members, target, weight[:, None, None].double())
+    assert float(found) == pytest.approx(top / bottom, rel=1e-9)
+    repeated = spectral(members[:, [0, 1, 1, 1]], target[[0, 1, 1, 1]])
+    torch.testing.assert_close(found, repeated)
+    assert float(taper(5, 6).square().mean()) == pytest.approx(1.0)
+    with pytest.raises(UserError, match="whole patches"):
+        spectral(members, target, torch.ones(2, 5, 6))
+
+
+def test_spectral_gradient_is_that_of_finite_differences() -> None:
+    members, target = patches(3, 2, 3, 4).requires_grad_(), patches(2, 3, 4, seed=1)
+    weight = torch.tensor([0.5, 2.0], dtype=torch.float64)[:, None, None]
+    assert torch.autograd.gradcheck(lambda m: spectral(m, target, weight), members)
+
+
+def smooth(noise: torch.Tensor) -> torch.Tensor:
+    """Noise whose neighbours belong together: the mean over 3 x 3 points, of variance 1."""
+    return 3.0 * torch.nn.functional.avg_pool2d(noise, 3, 1)
+
+
+def test_spectral_finds_spread_and_sees_what_scores_of_points_do_not() -> None:
+    """Truth and members are smooth noise; rivals have another spread, or the same one at each point alone."""
+    truth, members = (
+        smooth(patches(300, 12, 16)),
+        smooth(patches(40 * 300, 12, 16, seed=1)).view(40, 300, 10, 14),
+    )
+    score = {s: float(spectral(s * members, truth)) for s in (0.7, 0.85, 1.0, 1.18, 1.4)}
+    assert min(score, key=lambda s: score[s]) == 1.0
+    rough = patches(40, 300, 10, 14, seed=2)
+    assert float(crps(rough, truth)) == pytest.approx(float(crps(members, truth)), rel=0.01)
+    assert float(spectral(rough, truth)) > 1.1 * score[1.0]
+
+
 def test_one_member() -> None:
     members, target = torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 5.0])
     assert float(crps(members, target)) == pytest.approx(1.5)
@@ -212,6 +286,6 @@ def test_one_member() -> None:
 
 
 def test_check_losses() -> None:
-    check_losses(dict.fromkeys(LOSSES, 1.0))
+    check_losses([*LOSSES, *PATCH_LOSSES])
     with pytest.raises(UserError, match="no loss 'crsp'; choose among mse, "):
         check_losses({"crsp": 1.0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,14 @@ from hypothesis import strategies as st
 from atmorep_lite.errors import UserError
 from atmorep_lite.tokens import (
     INFO,
+    FieldTokens,
+    coarsened,
     detokenize,
     scaled_info,
     spread_over_token,
     token_info,
     token_positions,
+    token_spans,
     tokenize,
 )
 
@@ -143,11 +147,56 @@ def test_time_distance_across_the_year(first: str, second: str) -> None:
     assert distance(*entries) == pytest.approx((dates[1] - dates[0]) / pd.Timedelta("6h"), abs=1e-6)
 
 
-def test_positions_count_time_from_each_samples_first_token() -> None:
+def test_positions_count_time_back_from_each_samples_latest_token() -> None:
     info = torch.tensor([[entry(day=3), entry(day=4)], [entry(year=2010, day=3), entry(year=2010, day=4)]])
     positions = token_positions(info)
     assert torch.equal(positions[0], positions[1])
-    assert positions[0, :, 3].tolist() == [0.0, 4.0]
+    assert positions[0, :, 3].tolist() == [-4.0, 0.0]
+
+
+def test_tokens_of_any_length_count_time_from_the_same_moment() -> None:
+    """The last tokens end with the neighbourhood, here at 15 UTC."""
+    for length in (1, 2, 3, 6):
+        info = torch.from_numpy(info_of("2001-01-01T00", token=(length, 2, 2)))[None]
+        time = token_positions(info)[0, 0, :, 0, 0, 3]
+        assert time.tolist() == pytest.approx([-(length * 3 / 6.0) * k for k in range(len(time))][::-1])
+
+
+@pytest.mark.parametrize(("token", "hours"), [((3, 2, 2), 9), ((1, 2, 2), 3), ((2, 1, 3), 6)])
+def test_token_spans_are_hours_and_kilometres_on_the_equator(token, hours) -> None:
+    info = torch.from_numpy(info_of("2001-12-31T12", token=token))[None]
+    spans = token_spans(info, token)
+    assert spans.shape == (*info.shape[:-1], 3)
+    degree = 2 * math.pi * EARTH_RADIUS_KM / 360
+    expected = [hours / 6, 5 * token[1] * degree / 1000, 5 * token[2] * degree / 1000]
+    np.testing.assert_allclose(spans.flatten(0, -2), np.tile(expected, (spans[..., 0].numel(), 1)), rtol=1e-5)
+
+
+def test_a_single_slot_takes_a_step_for_an_hour() -> None:
+    info = torch.from_numpy(info_of("2001-01-01T00", token=(6, 2, 2)))[None]
+    assert (token_spans(info, (6, 2, 2))[..., 0] == 1.0).all()
+
+
+def test_the_sequence_holds_the_tokens_and_then_their_context() -> None:
+    info = torch.from_numpy(info_of("2001-01-01T00"))[None]
+    fine = FieldTokens(info[..., :4], info, torch.zeros(info.shape[:-1], dtype=torch.bool))
+    wide = FieldTokens(info[:, :, :1, ..., :4], info[:, :, :1] + 1, ~fine.mask[:, :, :1])
+    both = replace(fine, context=wide)
+    count = fine.mask.numel()
+    assert fine.sequence_info().shape == (1, count, 8)
+    torch.testing.assert_close(both.sequence_info()[0, :count], info.reshape(-1, 8))
+    torch.testing.assert_close(both.sequence_info()[0, count:], wide.info.reshape(-1, 8))
+    assert both.sequence_mask()[0].tolist() == [False] * count + [True] * (count // 2)
+    assert both.with_values(fine.values + 1).context is wide
+
+
+def test_coarsened_against_loops() -> None:
+    grid = box((2, 6, 9), (1, 1, 1), (2,))
+    means = coarsened(grid, 3)
+    assert means.shape == (2, 2, 2, 3)
+    for y, x in np.ndindex(2, 3):
+        expected = grid[..., 3 * y : 3 * y + 3, 3 * x : 3 * x + 3].mean((-1, -2))
+        torch.testing.assert_close(means[..., y, x], expected)
 
 
 def test_level_distance_is_twice_the_log_ratio_and_the_surface_lies_low() -> None:

@@ -20,11 +20,11 @@ import xarray as xr
 import zarr
 
 from atmorep_lite.config import ModelConfig
+from atmorep_lite.data.canonical import STATIC_FIELDS
 from atmorep_lite.data.derive import with_derived
 from atmorep_lite.data.moments import Moments, fit_moments
 from atmorep_lite.data.normalisation import Kind, Normalizer
 from atmorep_lite.data.opening import select
-from atmorep_lite.data.sampling import STATIC_FIELDS
 from atmorep_lite.errors import UserError
 
 FORMAT = 1

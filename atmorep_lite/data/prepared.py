@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from atmorep_lite.config import FieldConfig
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.errors import UserError
 
@@ -21,7 +22,15 @@ class PackedField:
     processes share.  An object can be sent to other processes; files are opened where they are used.
     """
 
-    def __init__(self, store: str | os.PathLike[str], name: str, levels: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        store: str | os.PathLike[str],
+        name: str,
+        levels: list[int] | None = None,
+        *,
+        first: int = 0,
+    ) -> None:
+        """``levels``: indices of the levels to read, all by default.  ``first``: the time called 0."""
         array = zarr.open_group(store, mode="r")[name]
         assert isinstance(array, zarr.Array)
         self.folder = Path(store) / name / "c"
@@ -29,29 +38,36 @@ class PackedField:
         self.chunk: tuple[int, ...] = array.chunks
         self.scale = np.float32(str(array.attrs["scale_factor"]))
         self.levels = levels
+        self.first = first
 
-    def cut(self, start: int, steps: int, row: int, height: int, columns: np.ndarray) -> np.ndarray:
+    def cut(
+        self,
+        start: int,
+        steps: int,
+        row: int,
+        height: int,
+        columns: np.ndarray,
+        *,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
         """``[level, time, latitude, longitude]`` float32 of a box; columns may wrap around the globe."""
-        out: np.ndarray | None = None
-        block = self.chunk[0]
+        count = 1 if len(self.shape) == 3 else self.shape[1] if self.levels is None else len(self.levels)
+        if out is None:
+            out = np.empty((count, steps, height, len(columns)), np.float32)
         done = 0
         while done < steps:
-            number, first = divmod(start + done, block)
-            count = min(steps - done, block - first)
-            piece = self._block(number)[first : first + count, ..., row : row + height, :]
-            if piece.ndim == 3:
-                piece = piece[:, None]
-            elif self.levels is not None:
-                piece = piece[:, self.levels]
-            if out is None:
-                out = np.empty((piece.shape[1], steps, height, len(columns)), np.float32)
+            number, first = divmod(self.first + start + done, self.chunk[0])
+            length = min(steps - done, self.chunk[0] - first)
+            piece = self._block(number)[first : first + length, ..., row : row + height, :]
+            piece = (
+                piece[:, None] if piece.ndim == 3 else piece if self.levels is None else piece[:, self.levels]
+            )
             at = 0
             for part in _runs(columns):
                 width = part.stop - part.start
-                out[:, done : done + count, :, at : at + width] = piece[..., part].swapaxes(0, 1)
+                out[:, done : done + length, :, at : at + width] = piece[..., part].swapaxes(0, 1)
                 at += width
-            done += count
-        assert out is not None
+            done += length
         out *= self.scale
         return out
 
@@ -97,11 +113,57 @@ def open_prepared(path: str | os.PathLike[str]) -> xr.Dataset:
         raise UserError(
             f"{path} is not complete; run the same `atmorep-lite data prepare` again to finish it"
         )
-    return dataset
+    return dataset.assign_attrs(store=os.fspath(path))
+
+
+def packed_field(prepared: xr.Dataset, field: FieldConfig) -> PackedField:
+    """One field of a prepared store, on the field's levels and from the dataset's first time on.
+
+    Raises
+    ------
+    UserError
+        If the store lacks the field or a level.
+    """
+    store, fields = prepared.attrs["store"], prepared.attrs["prepared"]["fields"]
+    if field.name not in fields:
+        raise UserError(
+            f"{store} was prepared with {', '.join(fields)}, without {field.name}; prepare it anew"
+        )
+    levels = None
+    if "level" in prepared[field.name].dims:
+        have = list(prepared["level"].values)
+        absent = [level for level in field.levels if level not in have]
+        if absent:
+            raise UserError(
+                f"{store} was prepared without level {absent[0]} of {field.name}; prepare it anew"
+            )
+        levels = [have.index(level) for level in field.levels]
+    times = xr.open_zarr(store, consolidated=False)["time"].values
+    return PackedField(
+        store, field.name, levels, first=int(np.searchsorted(times, prepared["time"].values[0]))
+    )
+
+
+def typical_changes(prepared: xr.Dataset, field: FieldConfig, steps: int) -> np.ndarray:
+    """Root mean square of ``x(t + gap) - x(t)``, measured in preparation: ``[level, gap]``, gap 1 ... steps.
+
+    Raises
+    ------
+    UserError
+        If it was measured for fewer steps.
+    """
+    table = prepared[f"change_{field.name}"]
+    if table.sizes["gap"] < steps:
+        raise UserError(
+            f"{prepared.attrs['store']} knows changes over {table.sizes['gap']} steps, the model needs "
+            f"{steps}; prepare it anew with more --gaps"
+        )
+    table = table.sel(level=list(field.levels)) if "level" in table.dims else table.expand_dims("level")
+    return table.isel(gap=slice(0, steps)).transpose("level", "gap").values
 
 
 def statistics(prepared: xr.Dataset) -> Normalizer:
     """The normalisation of a prepared store."""
     fields = prepared.attrs["prepared"]["fields"]
     names = {f"{kind}_{name}" for kind in ("mean", "std") for name in fields}
-    return Normalizer.from_dataset(prepared[sorted(names)].load())
+    return Normalizer.from_dataset(prepared[sorted(names)].load().drop_attrs(deep=False))

@@ -177,7 +177,7 @@ def _orientation(dataset: xr.Dataset) -> Iterator[Finding]:
 
 
 def _values(dataset: xr.Dataset, times: int | None) -> Iterator[Finding]:
-    for key, variable in dataset.data_vars.items():
+    for key, variable in sorted(dataset.data_vars.items()):
         name = str(key)
         if not np.issubdtype(variable.dtype, np.number):
             continue

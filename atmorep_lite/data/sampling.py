@@ -6,20 +6,21 @@ spliced into its beginning.  Time and place travel with every cube.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
-from atmorep_lite.config import FieldConfig, ModelConfig
+from atmorep_lite.config import ContextConfig, FieldConfig, ModelConfig, Triple
+from atmorep_lite.data.canonical import STATIC_FIELDS
+from atmorep_lite.data.derive import with_derived
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.opening import check_finite, select
+from atmorep_lite.data.prepared import PackedField, packed_field, statistics, typical_changes
 from atmorep_lite.errors import UserError
-from atmorep_lite.tokens import FieldTokens, token_info, tokenize
-
-STATIC_FIELDS = ("geopotential_at_surface", "land_sea_mask")
+from atmorep_lite.tokens import FieldTokens, coarsened, token_info, tokenize
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class Place:
     step: int
     row: int
     column: int
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Grid indices of a rectangle; ``place`` is its corner, with a column not yet wrapped at 0/360."""
+
+    place: Place
+    rows: np.ndarray
+    columns: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -44,9 +54,24 @@ class Batch:
     static: Tensor
 
 
+@dataclass(frozen=True)
+class InMemory:
+    """One normalised field ``[level, time, latitude, longitude]`` in memory."""
+
+    values: np.ndarray
+
+    def cut(
+        self, start: int, steps: int, row: int, height: int, columns: np.ndarray, *, out: np.ndarray
+    ) -> np.ndarray:
+        """``[level, time, latitude, longitude]`` of a box; columns may wrap around the globe."""
+        out[:] = self.values[:, start : start + steps, row : row + height][..., columns]
+        return out
+
+
 class Neighbourhoods:
     """All neighbourhoods of a record, for a model's fields, levels and extent.
 
+    The record is held in memory, or stays on disk if it was prepared (:mod:`atmorep_lite.data.prepared`).
     ``least_steps`` is how many time steps the record must have, if fewer than a whole neighbourhood will do.
     """
 
@@ -64,7 +89,13 @@ class Neighbourhoods:
         self.longitude = dataset["longitude"].values.astype(float)
         self._check_extent(model.extent[0] if least_steps is None else least_steps)
         self.spans_globe = is_global(self.longitude)
-        self.fields = {f.name: _normalised(dataset, f, normalizer) for f in model.fields}
+        self.prepared = dataset if "prepared" in dataset.attrs else None
+        self.fields: dict[str, PackedField | InMemory]
+        if self.prepared is not None:
+            self.fields = {f.name: packed_field(self.prepared, f) for f in model.fields}
+            _check_same(statistics(self.prepared), normalizer, model)
+        else:
+            self.fields = {f.name: InMemory(_normalised(dataset, f, normalizer)) for f in model.fields}
         self.static = _static_maps(dataset, self.latitude, self.longitude)
 
     @property
@@ -97,33 +128,74 @@ class Neighbourhoods:
         """
         steps, height, width = self.model.extent
         known = steps if known_steps is None else known_steps
-        rows = np.stack([np.arange(p.row, p.row + height) for p in places])
-        columns = np.stack([np.arange(p.column, p.column + width) for p in places]) % len(self.longitude)
+        regions = [self._region(p, height, width) for p in places]
         times = [self._times(p.step, steps, known) for p in places]
         tokens = {}
         for f in self.model.fields:
-            source = self.fields[f.name]
-            cube = np.zeros((len(places), len(f.levels), steps, height, width), np.float32)
-            for b, p in enumerate(places):
-                cube[b, :, :known] = source[:, p.step : p.step + known, p.row : p.row + height][
-                    ..., columns[b]
-                ]
-            values = tokenize(torch.from_numpy(cube), f.token_size)
-            info = np.stack(
-                [
-                    token_info(
-                        times[b], self.latitude[rows[b]], self.longitude[columns[b]], f.levels, f.token_size
-                    )
-                    for b in range(len(places))
-                ]
-            )
-            mask = torch.zeros(values.shape[:-1], dtype=torch.bool)
-            tokens[f.name] = FieldTokens(values, torch.from_numpy(info), mask)
-        maps = np.stack([self.static[:, rows[b]][..., columns[b]] for b in range(len(places))])
+            cut = self._cut(f, regions, times, known, f.token_size)
+            context = None if f.context is None else self._context(f, f.context, regions, times, known)
+            tokens[f.name] = replace(cut, context=context)
+        maps = np.stack([self.static[:, r.rows][..., r.columns] for r in regions])
         phase = np.array([_phase_of_year(t[0]) for t in times])
         season = np.stack((np.sin(phase), np.cos(phase)), 1)[:, :, None, None]
         static = np.concatenate((maps, np.broadcast_to(season, (len(places), 2, height, width))), 1)
         return Batch(tokens, torch.from_numpy(static.astype(np.float32)))
+
+    def _region(self, place: Place, height: int, width: int) -> _Region:
+        columns = np.arange(place.column, place.column + width) % len(self.longitude)
+        return _Region(place, np.arange(place.row, place.row + height), columns)
+
+    def _around(self, inner: _Region, height: int, width: int) -> _Region:
+        """A larger rectangle, centred on ``inner`` as well as the edges of the grid allow."""
+        row = inner.place.row - (height - len(inner.rows)) // 2
+        row = min(max(row, 0), len(self.latitude) - height)
+        column = inner.place.column - (width - len(inner.columns)) // 2
+        if not self.spans_globe:
+            column = min(max(column, 0), len(self.longitude) - width)
+        return self._region(Place(inner.place.step, row, column), height, width)
+
+    def _context(
+        self,
+        f: FieldConfig,
+        context: ContextConfig,
+        regions: list[_Region],
+        times: list[np.ndarray],
+        known: int,
+    ) -> FieldTokens:
+        """Coarser tokens of larger regions around the cubes."""
+        around = [self._around(r, *context.extent[1:]) for r in regions]
+        cut = self._cut(f, around, times, known, context.token_size, context.coarsen)
+        corners = [[[r.place.row, r.place.column] for r in each] for each in (regions, around)]
+        return replace(cut, offset=torch.tensor(corners[0]) - torch.tensor(corners[1]))
+
+    def _cut(
+        self,
+        f: FieldConfig,
+        regions: list[_Region],
+        times: list[np.ndarray],
+        known: int,
+        token_size: Triple,
+        coarsen: int = 1,
+    ) -> FieldTokens:
+        """Tokens of one field in regions of one size; of means over ``coarsen`` x ``coarsen`` points."""
+        source, first = self.fields[f.name], regions[0]
+        steps = len(times[0])
+        shape = (len(regions), len(f.levels), steps, len(first.rows), len(first.columns))
+        cube = np.empty(shape, np.float32) if known == steps else np.zeros(shape, np.float32)
+        for b, r in enumerate(regions):
+            source.cut(r.place.step, known, int(r.rows[0]), len(r.rows), r.columns, out=cube[b, :, :known])
+        grid = torch.from_numpy(cube)
+        values = tokenize(grid if coarsen == 1 else coarsened(grid, coarsen), token_size)
+        size = (token_size[0], token_size[1] * coarsen, token_size[2] * coarsen)
+        info = np.stack(
+            [
+                token_info(t, self.latitude[r.rows], self.longitude[r.columns], f.levels, size)
+                for t, r in zip(times, regions, strict=True)
+            ]
+        )
+        info[..., 7] *= coarsen
+        mask = torch.zeros(values.shape[:-1], dtype=torch.bool)
+        return FieldTokens(values, torch.from_numpy(info), mask)
 
     def typical_departures(self) -> dict[str, Tensor]:
         """Standard deviation of ``x(t + gap) - x(t)``, area-weighted: ``[level, gap]`` for gap 0 ... extent.
@@ -134,8 +206,12 @@ class Neighbourhoods:
         steps = self.model.extent[0]
         weight = np.cos(np.deg2rad(self.latitude))[:, None]
         weight = weight / weight.mean()
+        if self.prepared is not None:
+            return {f.name: _measured_changes(self.prepared, f, steps) for f in self.model.fields}
         out = {}
-        for name, values in self.fields.items():
+        for name, field in self.fields.items():
+            assert isinstance(field, InMemory)
+            values = field.values
             chosen = np.linspace(0, self.steps - 1, min(self.steps, 400)).astype(int)
             table = np.empty((values.shape[0], steps + 1), np.float32)
             for gap in range(1, steps):
@@ -161,6 +237,13 @@ class Neighbourhoods:
                     f"the data have {have} points in {axis}, but a neighbourhood of the model needs {need}; "
                     "use more data or a configuration with smaller num_tokens or token_size"
                 )
+        for f in self.model.fields:
+            extent = available if f.context is None else f.context.extent
+            if extent[1] > available[1] or extent[2] > available[2]:
+                raise UserError(
+                    f"the context of {f.name} covers {extent[1]} x {extent[2]} points (rows x columns), "
+                    f"but the data have {available[1]} x {available[2]}; choose a smaller context"
+                )
         spacing = np.diff(self.time)
         if len(spacing) and (spacing != spacing[0]).any():
             raise UserError("the time steps of the data are not equally spaced; select a gap-free period")
@@ -172,13 +255,14 @@ def is_global(longitude: np.ndarray) -> bool:
 
 
 def load_field(dataset: xr.Dataset, field: FieldConfig) -> xr.Dataset:
-    """One field on its levels (level 0 stands for a surface field), in memory.
+    """One field on its levels (level 0 stands for a surface field), in memory; derived where it lacks.
 
     Raises
     ------
     UserError
         If it is not there, or holds a NaN.
     """
+    dataset = with_derived(dataset, [field.name])
     wanted = select(dataset, [field.name], None if field.levels == (0,) else np.array(field.levels)).load()
     check_finite(wanted)
     return wanted
@@ -190,6 +274,30 @@ def _normalised(dataset: xr.Dataset, field: FieldConfig, normalizer: Normalizer)
     if "level" not in values.dims:
         values = values.expand_dims("level")
     return np.ascontiguousarray(values.transpose("level", "time", "latitude", "longitude").values)
+
+
+def _measured_changes(prepared: xr.Dataset, field: FieldConfig, steps: int) -> Tensor:
+    """The table of :meth:`Neighbourhoods.typical_departures` from what preparation has measured."""
+    changes = typical_changes(prepared, field, steps - 1)
+    whole = np.ones_like(changes[:, :1])  # the fields are normalised
+    table = np.concatenate((changes[:, :1], changes, whole), 1)
+    return torch.from_numpy(np.maximum(table, 1e-3).astype(np.float32))
+
+
+def _check_same(found: Normalizer, wanted: Normalizer, model: ModelConfig) -> None:
+    """A prepared store is normalised already: by the statistics that are wanted, or it is refused."""
+    for f in model.fields:
+        for ours, theirs in ((found.mean, wanted.mean), (found.std, wanted.std)):
+            if f.name not in ours or f.name not in theirs:
+                continue
+            a, b = ours[f.name], theirs[f.name]
+            if "level" in a.dims and "level" in b.dims:
+                a, b = a.sel(level=list(f.levels)), b.sel(level=list(f.levels))
+            if a.shape != b.shape or not np.allclose(a, b, rtol=1e-4, atol=1e-12):
+                raise UserError(
+                    f"the prepared store is normalised with other statistics of {f.name} than the model's; "
+                    "prepare it with --statistics of the training store"
+                )
 
 
 def _static_maps(dataset: xr.Dataset, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from atmorep_lite.attention import locality_bias, locality_slopes
 from atmorep_lite.config import Config, ModelConfig
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.errors import UserError
+from atmorep_lite.model.context import show_context
 from atmorep_lite.model.embedding import TokenEmbedding
 from atmorep_lite.model.fill import fill_in_time
 from atmorep_lite.model.grid_skip import GridSkip
-from atmorep_lite.model.layers import DecoderLayer, EncoderLayer, Record
+from atmorep_lite.model.layers import DecoderLayer, EncoderLayer, Record, hidden_tokens, take_tokens
 from atmorep_lite.model.tails import SMALL_START, Ensemble, EnsembleTails
 from atmorep_lite.tokens import FieldTokens, detokenize, spread_over_token, token_positions, tokenize
 
@@ -54,23 +56,22 @@ class AtmoRep(nn.Module):
     ``forward(tokens)`` takes ``{field: FieldTokens}`` for all fields of the configuration and returns
     ``{field: Ensemble}`` for those with a loss weight.  Source: Lessig et al. 2023 (arXiv:2308.13280) and its
     public code.
+
+    With ``checkpointing`` set to True, training keeps only the input of every layer and computes the rest
+    again in the backward pass: far less memory, about a quarter more time.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpointing = False
         self.run_config: Config | None = None
         self.normalizer: Normalizer | None = None
         self.predicted = tuple(field.name for field in config.fields if field.loss_weight > 0)
         if not self.predicted:
             raise UserError("no field has a loss_weight above 0, so the model would predict nothing")
         departs = config.predict == "departure"
-        self.embeddings = nn.ModuleDict(
-            {
-                f.name: TokenEmbedding(f, published=config.published is not None, flag_hidden=departs)
-                for f in config.fields
-            }
-        )
+        self.embeddings = nn.ModuleDict({f.name: TokenEmbedding(f, config) for f in config.fields})
         self.encoders = nn.ModuleDict(
             {
                 f.name: nn.ModuleList(EncoderLayer(f, config) for _ in range(config.encoder_layers))
@@ -151,23 +152,69 @@ class AtmoRep(nn.Module):
         UserError
             If a field is missing.
         """
-        self._check(tokens)
-        guess: dict[str, FirstGuess] = {}
-        if self.config.predict == "departure":
-            guess = self.first_guess(tokens, static)
-            tokens = {name: field.with_values(guess[name].values) for name, field in tokens.items()}
+        guess, tokens = self._shown(tokens, static)
         encoded = self.encode(tokens, trace)
         out = {}
         for name in self.predicted:
-            x = self.decode(name, tokens[name], encoded[name], trace)
-            members = self.tails[name](x).unflatten(2, tokens[name].mask.shape[1:])
-            if not guess:
+            mask = tokens[name].mask
+            x = self.decode(name, tokens[name], encoded[name], trace)[:, : mask[0].numel()]
+            members = self.tails[name](x).transpose(1, 2).unflatten(2, mask.shape[1:])
+            if name not in guess:
                 out[name] = Ensemble(members)
                 continue
             first = guess[name]
-            departure = tokens[name].mask[..., None] * first.scale
+            departure = mask[..., None] * first.scale
             out[name] = Ensemble(first.values[:, None] + departure[:, None] * members, first.scale)
         return out
+
+    def predict_hidden(
+        self, tokens: Mapping[str, FieldTokens], static: Tensor | None = None
+    ) -> dict[str, Ensemble]:
+        """What ``forward`` says of the hidden tokens, and nothing else: all that a training step needs.
+
+        The last decoder layer and the tails then run for these tokens only.
+
+        Returns
+        -------
+        By field, members ``[hidden token, member, channel]`` in the order of ``values[mask]``.
+
+        Raises
+        ------
+        UserError
+            If a field is missing.
+        """
+        self._check(tokens)
+        hidden = {name: hidden_tokens(tokens[name].mask) for name in self.predicted}
+        guess, tokens = self._shown(tokens, static)
+        encoded = self.encode(tokens)
+        out = {}
+        for name in self.predicted:
+            wanted, rows = hidden[name]
+            x = self.decode(name, tokens[name], encoded[name], wanted=wanted)
+            members = self.tails[name](x.flatten(0, 1)[rows])
+            if name not in guess:
+                out[name] = Ensemble(members)
+                continue
+            values, scale = (
+                take_tokens(part.flatten(1, 4), wanted).flatten(0, 1)[rows]
+                for part in (guess[name].values, guess[name].scale)
+            )
+            out[name] = Ensemble(values[:, None] + scale[:, None] * members, scale)
+        return out
+
+    def _shown(
+        self, tokens: Mapping[str, FieldTokens], static: Tensor | None
+    ) -> tuple[dict[str, FirstGuess], dict[str, FieldTokens]]:
+        """The first guess (none for a model of fields) and the tokens that the transformer sees.
+
+        Fields that the model does not have are left out.
+        """
+        self._check(tokens)
+        shown = {f.name: show_context(tokens[f.name], f) for f in self.config.fields}
+        if self.config.predict == "field":
+            return {}, shown
+        guess = self.first_guess(tokens, static)
+        return guess, {name: field.with_values(guess[name].values) for name, field in shown.items()}
 
     def first_guess(
         self, tokens: Mapping[str, FieldTokens], static: Tensor | None = None
@@ -218,36 +265,56 @@ class AtmoRep(nn.Module):
             for name in self.config.names:
                 record = None if trace is None else trace.setdefault(("encoder", layer, name), {})
                 block = cast(nn.ModuleList, self.encoders[name])[layer]
-                states[name] = block(before[name], before, bias[name], record)
+                states[name] = self._run(block, before[name], before, bias[name], record)
                 outputs[name].append(states[name])
         return outputs
 
     def decode(
-        self, name: str, tokens: FieldTokens, encoded: list[Tensor], trace: Trace | None = None
+        self,
+        name: str,
+        tokens: FieldTokens,
+        encoded: list[Tensor],
+        trace: Trace | None = None,
+        wanted: Tensor | None = None,
     ) -> Tensor:
-        """Decoder of one field: block ``l`` attends to the ``l``-th encoder output counted from the end."""
+        """Decoder of one field, ``[batch, token, embed_dim]``; only of ``wanted`` ``[batch, m]`` if given.
+
+        Block ``l`` attends to the ``l``-th encoder layer's output counted from the end.  A decoder deeper
+        than the encoder spreads its blocks evenly over the encoder's layers, in the same order.
+        """
         x = encoded[-1]
         bias = self._decoder_bias(tokens)
-        for layer, block in enumerate(cast(nn.ModuleList, self.decoders[name])):
+        blocks = cast(nn.ModuleList, self.decoders[name])
+        for layer, block in enumerate(blocks):
             record = None if trace is None else trace.setdefault(("decoder", layer, name), {})
-            x = block(x, encoded[-1 - layer], bias, record)
+            back = layer * self.config.encoder_layers // max(self.config.encoder_layers, len(blocks))
+            last = layer == len(blocks) - 1
+            x = self._run(block, x, encoded[-1 - back], bias, record, wanted if last else None)
         return x
 
+    def _run(self, block: nn.Module, *inputs: Any) -> Tensor:
+        if self.checkpointing and self.training:
+            return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False))
+        return cast(Tensor, block(*inputs))
+
     def _encoder_bias(self, name: str, tokens: Mapping[str, FieldTokens]) -> dict[str, Tensor | None]:
-        if not self.config.locality:
+        strength = self.config.locality
+        if not strength:
             return {}
-        own = token_positions(tokens[name].info).flatten(1, 4)
-        slopes = locality_slopes(self.config.locality, self.config.heads)
-        bias: dict[str, Tensor | None] = {"self": locality_bias(own, own, slopes)}
+        own = token_positions(tokens[name].sequence_info())
+        bias: dict[str, Tensor | None] = {
+            "self": locality_bias(own, own, locality_slopes(strength, self.config.heads))
+        }
+        slopes = locality_slopes(strength, self.config.coupling_heads)
         for other in self.config.field(name).coupled_to:
-            far = token_positions(tokens[other].info).flatten(1, 4)
-            bias[other] = locality_bias(own, far, slopes[:1])
+            far = token_positions(tokens[other].sequence_info())
+            bias[other] = locality_bias(own, far, slopes)
         return bias
 
     def _decoder_bias(self, tokens: FieldTokens) -> dict[str, Tensor | None]:
         if not self.config.locality:
             return {}
-        own = token_positions(tokens.info).flatten(1, 4)
+        own = token_positions(tokens.sequence_info())
         cross = int(self.config.heads * self.config.cross_fraction)
         counts = {"self": self.config.heads - cross, "encoder": cross}
         return {

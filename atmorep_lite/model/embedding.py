@@ -1,74 +1,86 @@
-"""From tokens to vectors: values, where-and-when, and position on the token grid."""
+"""From tokens to vectors: values, where-and-when, and a code of the place."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from atmorep_lite.config import FieldConfig
-from atmorep_lite.tokens import FieldTokens, scaled_info
+from atmorep_lite.config import FieldConfig, ModelConfig
+from atmorep_lite.model.positions import SPHERE_FEATURES, harmonic_positions, sphere_positions
+from atmorep_lite.model.subpatches import SubpatchEmbedding
+from atmorep_lite.tokens import FieldTokens, scaled_info, token_positions, token_spans
 
 INFO_CHANNELS = 16
 
 
-def harmonic_positions(
-    levels: int, nt: int, ny: int, nx: int, channels: int, *, published: bool = False
-) -> Tensor:
-    """Harmonic code of a token's place on its grid, ``[level, token_time, token_lat, token_lon, channel]``.
-
-    Even channels carry latitude and time, odd channels longitude and level, at frequencies that rise linearly
-    with the channel::
-
-        code[2k]   = 0.5 sin(8 y w_k) + sin(t w_k)        w_k = 2 pi (2k) / channels
-        code[2k+1] = 0.5 cos(8 x w_k) + cos(v w_k)
-
-    ``published=True`` numbers the rows of tokens as the published code does, ``s // ny`` for the flat index
-    ``s = y nx + x``, where ``s // nx`` was meant; weights trained with it depend on that.
-    """
-    frequency = 2 * math.pi * (2 * torch.arange(channels // 2)) / channels
-    flat = torch.arange(ny * nx)
-    rows = flat // (ny if published else nx)
-    columns = flat % nx
-
-    def wave(function: Callable[[Tensor], Tensor], index: Tensor, factor: float = 1.0) -> Tensor:
-        return function(factor * index[:, None].double() * frequency.double()).float()
-
-    space_even, space_odd = 0.5 * wave(torch.sin, rows, 8.0), 0.5 * wave(torch.cos, columns, 8.0)
-    time = wave(torch.sin, torch.arange(nt))
-    level = wave(torch.cos, torch.arange(levels))
-    code = torch.zeros(levels, nt, ny * nx, channels)
-    code[..., 0::2] = space_even[None, None] + time[None, :, None]
-    code[..., 1::2] = space_odd[None, None] + level[:, None, None]
-    return code.reshape(levels, nt, ny, nx, channels)
-
-
 class TokenEmbedding(nn.Module):
-    """Linear embedding of a token's values, beside a linear embedding of its token information.
+    """Embedding of a token's values beside a linear embedding of its token information, plus a code of place.
 
     ``[batch, level, token_time, token_lat, token_lon, channel]`` -> ``[batch, token, embed_dim]`` with the
-    tokens in C order.  The information net starts at zero, so place and time enter only as far as they help.
-    With ``flag_hidden`` a learnt vector is added to hidden tokens.
+    tokens in C order, those of the context last.  Values are embedded by one linear map, or by the small
+    transformer of :mod:`atmorep_lite.model.subpatches` if the model has one, which then serves tokens of
+    every size.  The information net starts at zero, so date and time enter only as far as they help.  Where
+    the model predicts departures, a learnt vector is added to hidden tokens.
     """
 
     position: Tensor
 
-    def __init__(self, field: FieldConfig, *, published: bool, flag_hidden: bool) -> None:
+    def __init__(self, field: FieldConfig, model: ModelConfig) -> None:
         super().__init__()
-        self.published = published
-        self.value = nn.Linear(field.token_values, field.embed_dim - INFO_CHANNELS)
-        self.info = nn.Linear(8 if published else 10, INFO_CHANNELS)
+        self.published = model.published is not None
+        self.sizes = [field.token_size]
+        width = field.embed_dim - INFO_CHANNELS
+        self.value = (
+            nn.Linear(field.token_values, width)
+            if model.subpatches is None
+            else SubpatchEmbedding(width, model.subpatches)
+        )
+        self.info = nn.Linear(8 if self.published else 10, INFO_CHANNELS)
         nn.init.zeros_(self.info.weight)
         nn.init.zeros_(self.info.bias)
-        self.hidden = nn.Parameter(torch.randn(field.embed_dim) * 0.5) if flag_hidden else None
-        code = harmonic_positions(len(field.levels), *field.num_tokens, field.embed_dim, published=published)
-        self.register_buffer("position", code, persistent=False)
+        departs = model.predict == "departure"
+        self.hidden = nn.Parameter(torch.randn(field.embed_dim) * 0.5) if departs else None
+        self.context_value: nn.Linear | None = None
+        if field.context is not None:
+            self.sizes.append(field.context.token_size)
+            if model.subpatches is None:
+                self.context_value = nn.Linear(field.context.token_values, width)
+        self.place: nn.Linear | None = None
+        if model.positions == "sphere":
+            self.place = nn.Linear(SPHERE_FEATURES, field.embed_dim)
+        else:
+            code = harmonic_positions(
+                len(field.levels), *field.num_tokens, field.embed_dim, published=self.published
+            )
+            self.register_buffer("position", code, persistent=False)
 
     def forward(self, tokens: FieldTokens) -> Tensor:
-        info = tokens.info if self.published else scaled_info(tokens.info)
-        x = torch.cat((self.value(tokens.values), self.info(info)), -1) + self.position
+        info = tokens.sequence_info()
+        x = torch.cat((self._values(tokens), self.info(info if self.published else scaled_info(info))), -1)
+        if self.place is None:
+            x = x + self.position.flatten(0, 3)
+        else:
+            places, spans = token_positions(info), torch.cat(self._spans(tokens), 1)
+            x = x + self.place(sphere_positions(places, middle_of(tokens, places), spans))
         if self.hidden is not None:
-            x = x + tokens.mask[..., None] * self.hidden
-        return x.flatten(1, 4)
+            x = x + tokens.sequence_mask()[..., None] * self.hidden
+        return x
+
+    def _values(self, tokens: FieldTokens) -> Tensor:
+        values = [part.values.flatten(1, 4) for part in tokens.parts]
+        if isinstance(self.value, SubpatchEmbedding):
+            parts = zip(values, self.sizes, self._spans(tokens), strict=True)
+            return torch.cat([self.value(*part) for part in parts], 1)
+        fine = self.value(values[0])
+        return fine if self.context_value is None else torch.cat((fine, self.context_value(values[1])), 1)
+
+    def _spans(self, tokens: FieldTokens) -> list[Tensor]:
+        """What the tokens cover, ``[b, n, 3]``; the context's apart."""
+        sizes = zip(tokens.parts, self.sizes, strict=True)
+        return [token_spans(part.info, size).flatten(1, 4) for part, size in sizes]
+
+
+def middle_of(tokens: FieldTokens, places: Tensor) -> Tensor:
+    """Place of the neighbourhood's middle token, ``[b, 3]``, out of the sequence's places ``[b, n, 5]``."""
+    _, _, _, rows, columns = tokens.mask.shape
+    return places[:, rows // 2 * columns + columns // 2, :3]

@@ -49,8 +49,8 @@ SMALL_START = 0.2
 class EnsembleTails(nn.Module):
     """``members`` independent heads ``norm -> (linear -> GELU) x hidden -> linear``, computed together.
 
-    ``[batch, token, embed_dim]`` -> ``[batch, member, token, values]``.  The heads see the same input and
-    differ only by how they began; ``start`` scales the last layer's first weights.
+    ``[..., embed_dim]`` -> ``[..., member, values]``.  The heads see the same input and differ only by how
+    they began; ``start`` scales the last layer's first weights.
     """
 
     def __init__(self, embed_dim: int, values: int, members: int, hidden: int, *, start: float = 1.0) -> None:
@@ -69,9 +69,11 @@ class EnsembleTails(nn.Module):
             self.biases[-1].mul_(start)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = layer_norm(x)[:, None] * self.norm_weight[:, None] + self.norm_bias[:, None]
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            y = torch.einsum("bmne,moe->bmno", y, weight) + bias[:, None]
-            if i < len(self.weights) - 1:
-                y = F.gelu(y)
+        # The norms' scales and offsets go into the first matrices: W (s x + t) + c = (W s) x + (W t + c), so
+        # that all members are one matrix product.
+        weight = self.weights[0] * self.norm_weight[:, None]
+        bias = self.biases[0] + torch.einsum("moe,me->mo", self.weights[0], self.norm_bias)
+        y = F.linear(layer_norm(x), weight.flatten(0, 1), bias.flatten()).unflatten(-1, bias.shape)
+        for weight, bias in list(zip(self.weights, self.biases, strict=True))[1:]:
+            y = torch.einsum("...mi,moi->...mo", F.gelu(y), weight) + bias
         return y

@@ -1,54 +1,43 @@
 """The training loop: one function for every run.
 
-Every batch is a pure function of (seed, stage, step), so a resumed run sees the same samples and masks.
+Every sample is a pure function of its key (:mod:`atmorep_lite.masking.keys`), so a resumed run sees the same
+samples and masks.
 """
 
 from __future__ import annotations
 
-import csv
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 import xarray as xr
 
 from atmorep_lite.config import Config, StageConfig, dump_config
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.opening import open_dataset
+from atmorep_lite.data.prepared import is_prepared, open_prepared, statistics
 from atmorep_lite.data.samples import SAMPLES, open_sample
-from atmorep_lite.data.sampling import Neighbourhoods, load_field
+from atmorep_lite.data.sampling import Batch, Neighbourhoods, load_field
 from atmorep_lite.errors import UserError
 from atmorep_lite.losses import check_losses
-from atmorep_lite.masking import draw_masks
+from atmorep_lite.masking import Key, Purpose, batch_keys, check_masking, draw_masks, generator
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training.checkpoint import load_state, save_model, save_state, write_atomically
 from atmorep_lite.training.optimizer import build_optimizers, trainable
+from atmorep_lite.training.regression import fit_regression
 from atmorep_lite.training.schedule import cosine
-from atmorep_lite.training.step import first_guess_loss, hide, masked_loss
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is; given to ``report`` after every step."""
-
-    stage: int
-    part: str
-    step: int
-    steps: int
-    loss: float
-    validation: float | None
-    seconds: float
-    seconds_left: float
+from atmorep_lite.training.session import Log, Progress, denormals_flushed, stop_requests
+from atmorep_lite.training.step import first_guess_loss, hide, masked_loss, spoil
+from atmorep_lite.transfer import merge_normalizers, start_model
 
 
 def open_source(name: str, period: tuple[str, str] | None = None) -> xr.Dataset:
     """A shipped sample by name, or a path or URL; cut to ``period`` (first and last time, inclusive)."""
-    dataset = open_sample(name) if name in SAMPLES else open_dataset(name)
+    if name in SAMPLES:
+        dataset = open_sample(name)
+    else:
+        dataset = open_prepared(name) if is_prepared(name) else open_dataset(name)
     if period is not None:
         dataset = dataset.sel(time=slice(*period))
         if dataset.sizes["time"] == 0:
@@ -56,18 +45,21 @@ def open_source(name: str, period: tuple[str, str] | None = None) -> xr.Dataset:
     return dataset
 
 
-def fit_normalizer(dataset: xr.Dataset, config: Config) -> Normalizer:
-    """Statistics of every field and level of the model."""
-    fits = [Normalizer.fit(load_field(dataset, f), config.data.normalization) for f in config.model.fields]
-    return Normalizer(
-        *(xr.merge([getattr(fit, kind) for fit in fits], join="outer") for kind in ("mean", "std"))
-    )
+def fit_normalizer(dataset: xr.Dataset, config: Config, known: Normalizer | None = None) -> Normalizer:
+    """Statistics of every field and level of the model; those that are ``known`` are taken over."""
+    if "prepared" in dataset.attrs:
+        return statistics(dataset)
+    fits = [] if known is None else [known]
+    for f in config.model.fields:
+        if known is None or f.name not in known.mean:
+            fits.append(Normalizer.fit(load_field(dataset, f), config.data.normalization))
+    return merge_normalizers(fits)
 
 
-def training_data(config: Config) -> tuple[Neighbourhoods, Normalizer]:
-    """The normalised training record in memory, and its statistics."""
+def training_data(config: Config, known: Normalizer | None = None) -> tuple[Neighbourhoods, Normalizer]:
+    """The normalised training record in memory, and its statistics; those that are ``known`` stay."""
     dataset = open_source(config.data.train, config.data.train_period)
-    normalizer = fit_normalizer(dataset, config)
+    normalizer = fit_normalizer(dataset, config, known)
     return Neighbourhoods(dataset, config.model, normalizer), normalizer
 
 
@@ -95,6 +87,8 @@ def train(
         resume.
     """
     check_losses(config.training.loss)
+    for stage in config.training.stages:
+        check_masking(config.model.fields, config.masking, forecast=stage.forecast)
     run_dir = Path(run_dir)
     state_path = run_dir / "state.pt"
     state = load_state(state_path) if resume else None
@@ -107,24 +101,27 @@ def train(
             f"the run in {run_dir} was started with another configuration; resume it with its own config.yaml"
         )
 
-    data, normalizer = training_data(config)
+    start = config.training.start
+    torch.manual_seed(config.training.seed)
+    model = AtmoRep(config.model) if start is None else start_model(start, config.model)
+    data, normalizer = training_data(config, model.normalizer)
     validation = Neighbourhoods(
         open_source(config.data.validation, config.data.validation_period), config.model, normalizer
     )
-    torch.manual_seed(config.training.seed)
-    model = AtmoRep(config.model)
     if config.model.predict == "departure":
         for name, table in data.typical_departures().items():
-            model.departure_scale[name].data.copy_(table)
+            if start is None or name in start.new_fields:
+                model.departure_scale[name].data.copy_(table)
     first_stage = 0
     if state is not None:
         model.load_state_dict(state["model"])
         first_stage = state["stage"]
+    model.checkpointing = config.training.checkpointing
     run_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(run_dir / "config.yaml", lambda path: path.write_text(dump_config(config)))
 
     done = None if state is None else (state["stage"], state["step"])
-    with _denormals_flushed(), _stop_requests() as stop_requested, _Log(run_dir / "log.csv", done) as log:
+    with denormals_flushed(), stop_requests() as stop_requested, Log(run_dir / "log.csv", done) as log:
 
         def tell(progress: Progress) -> None:
             report(progress)
@@ -153,6 +150,13 @@ def _run_stage(
     report: Callable[[Progress], object],
 ) -> bool:
     stage, training = config.training.stages[index], config.training
+    if stage.part == "regression":
+        started, steps = time.monotonic(), stage.steps
+        fit_regression(model, (_batch(data, config, stage, index, step)[1] for step in range(steps)))
+        score = validation_loss(model, validation, config, stage)
+        seconds = time.monotonic() - started
+        report(Progress(index, stage.part, steps, steps, score, score, seconds, 0.0))
+        return True
     model.train()
     parameters = trainable(model, stage.part)
     optimizers = build_optimizers(parameters, stage, training)
@@ -222,71 +226,28 @@ def validation_loss(
 def training_loss(
     model: AtmoRep, data: Neighbourhoods, config: Config, stage: StageConfig, index: int, step: int
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of one step's batch, which depends on (seed, stage, step) and nothing else."""
-    rng = np.random.default_rng((config.training.seed, index + 1, step))
-    torch.manual_seed(int(rng.integers(2**31)))
-    batch = data.batch(data.draw(stage.batch_size, rng))
-    forecast = config.masking.forecast if stage.forecast is None else stage.forecast
-    masks = draw_masks(config.model.fields, stage.batch_size, config.masking, rng, forecast=forecast)
-    tokens = hide(model, batch, masks, config.masking, rng)
-    if stage.part == "grid_skip":
-        return first_guess_loss(model, tokens, batch, short_leads=stage.short_leads)
-    return masked_loss(model, tokens, batch, config.training.loss)
+    """The loss of one step's batch, which depends on (seed, stage, step) and nothing else.
+
+    A stage is an epoch, and all of it is drawn by one process (rank 0).  Stage -1 is validation.
+    """
+    keys, batch = _batch(data, config, stage, index, step)
+    torch.manual_seed(int(generator(keys[0], Purpose.NETWORK).integers(2**31)))
+    masks, drawn = draw_masks(
+        config.model.fields, keys, config.masking, tokens=batch.tokens, forecast=stage.forecast
+    )
+    tokens = spoil(model, hide(batch.tokens, masks), batch, drawn, keys, config.masking)
+    if stage.part in ("grid_skip", "regression"):
+        return first_guess_loss(
+            model, tokens, batch, short_leads=stage.short_leads, root_errors=stage.root_errors
+        )
+    return masked_loss(
+        model, tokens, batch, config.training.loss, config.training.weights, short_leads=stage.short_leads
+    )
 
 
-@contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Treat numbers below 1e-38 as 0 meanwhile: they make a step on a CPU up to three times slower."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a question to ask between steps; a second Ctrl-C stops at once."""
-    asked = False
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-
-    try:
-        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread, as in some notebooks: leave signals alone
-        old = {}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-class _Log:
-    """``log.csv``: one row per step.  A resumed run drops rows after its (stage, step), written anew."""
-
-    columns = ("stage", "part", "step", "loss", "validation", "seconds")
-
-    def __init__(self, path: Path, done: tuple[int, int] | None) -> None:
-        kept = []
-        if done is not None and path.exists():
-            rows = [row for row in csv.reader(path.read_text().splitlines()) if len(row) == len(self.columns)]
-            kept = [row for row in rows[1:] if (int(row[0]), int(row[2])) <= done]
-        self._file = path.open("w", newline="")
-        self._rows = csv.writer(self._file)
-        self._rows.writerows((self.columns, *kept))
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def write(self, p: Progress) -> None:
-        held_out = "" if p.validation is None else f"{p.validation:.6g}"
-        self._rows.writerow((p.stage, p.part, p.step, f"{p.loss:.6g}", held_out, f"{p.seconds:.2f}"))
-        self._file.flush()
+def _batch(
+    data: Neighbourhoods, config: Config, stage: StageConfig, index: int, step: int
+) -> tuple[list[Key], Batch]:
+    """The samples of one step, and their keys."""
+    keys = batch_keys(config.training.seed, epoch=index + 1, rank=0, step=step, batch_size=stage.batch_size)
+    return keys, data.batch([data.draw(1, generator(key, Purpose.PLACE))[0] for key in keys])

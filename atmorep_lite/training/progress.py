@@ -7,9 +7,14 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from atmorep_lite.training.loop import Progress as Step
+from atmorep_lite.training.session import Progress as Step
 
-PART_NAMES = {"grid_skip": "grid-scale skip", "transformer": "transformer", "all": "all parts"}
+PART_NAMES = {
+    "grid_skip": "grid-scale skip",
+    "regression": "regression",
+    "transformer": "transformer",
+    "all": "all parts",
+}
 
 
 class ProgressBar:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from atmorep_lite.config import _first_problem, dump_config
+from atmorep_lite.config import dump_config, first_problem
 from atmorep_lite.errors import UserError
 from atmorep_lite.training.checkpoint import find_pretrained, write_atomically
 
@@ -59,4 +59,4 @@ def load_settings(path: Path, config_type: Any) -> Any:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         kind = config_type.__name__.removesuffix("Config")
-        raise UserError(f"{path} does not describe a {kind}: {_first_problem(error)}") from error
+        raise UserError(f"{path} does not describe a {kind}: {first_problem(error)}") from error

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from atmorep_lite.config import StageConfig, TrainingConfig
 from atmorep_lite.errors import UserError
 from atmorep_lite.training.checkpoint import load_state, save_state
-from atmorep_lite.training.loop import _denormals_flushed
 from atmorep_lite.training.optimizer import build_optimizers
 from atmorep_lite.training.schedule import cosine
+from atmorep_lite.training.session import denormals_flushed
 from atmorep_lite.zoo.forecaster import FRAMES, rollout, sample_errors, stretches, unroll
 
 
@@ -101,7 +101,7 @@ def fit(
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     begun, saved_at, history = time.process_time() - spent, spent, []
     model.train()
-    with _denormals_flushed():
+    with denormals_flushed():
         while True:
             spent = time.process_time() - begun
             done = step / steps if steps is not None else spent / (seconds or 1.0)

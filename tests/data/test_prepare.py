@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from atmorep_lite import Normalizer, open_sample
 from atmorep_lite.data.prepare import LARGEST, prepare
 from atmorep_lite.data.prepared import PackedField, is_prepared, open_prepared, statistics
-from atmorep_lite.data.sampling import Neighbourhoods
+from atmorep_lite.data.sampling import Neighbourhoods, Place
 from atmorep_lite.errors import UserError
 from tests.tiny import tiny_field, tiny_model
 
@@ -142,3 +142,60 @@ def test_a_chunk_cut_short_is_told(store: Path, tmp_path: Path) -> None:
     field.cut(0, 7, 0, 4, np.arange(4))
     with pytest.raises(UserError, match="cut short"):
         field.cut(5, 4, 0, 4, np.arange(4))
+
+
+def test_neighbourhoods_are_the_same_from_disk_and_from_memory(store: Path, record: xr.Dataset) -> None:
+    """Also from the middle of the record, and across chunks and longitude 0."""
+    model = tiny_model(*(tiny_field(name, levels=(850,)) for name in FIELDS))
+    chosen = record.sel(level=[500, 850]).load()
+    normalizer = Normalizer.fit(chosen[FIELDS])
+    part = {"time": slice(3, 23)}
+    memory = Neighbourhoods(chosen.isel(part), model, normalizer)
+    disk = Neighbourhoods(open_prepared(store).isel(part), model, normalizer)
+    places = [Place(0, 0, 0), Place(5, 28, 61), Place(14, 13, 30)]
+    for known in (None, 4):
+        ours, theirs = (data.batch(places, known_steps=known) for data in (disk, memory))
+        np.testing.assert_array_equal(ours.static, theirs.static)
+        for name in FIELDS:
+            np.testing.assert_array_equal(ours.tokens[name].info, theirs.tokens[name].info)
+            np.testing.assert_allclose(ours.tokens[name].values, theirs.tokens[name].values, atol=2e-4)
+
+
+def test_unfit_stores_are_refused(store: Path, record: xr.Dataset, tmp_path: Path) -> None:
+    prepared = open_prepared(store)
+    good = statistics(prepared)
+    with pytest.raises(UserError, match="without level 700 of temperature"):
+        Neighbourhoods(prepared, tiny_model(tiny_field(levels=(700,))), good)
+    with pytest.raises(UserError, match="without specific_humidity"):
+        Neighbourhoods(prepared, tiny_model(tiny_field("specific_humidity")), good)
+    with pytest.raises(UserError, match=r"other statistics of temperature.*--statistics"):
+        Neighbourhoods(prepared, tiny_model(), Normalizer(good.mean, 2 * good.std))
+    with pytest.raises(UserError, match="knows changes over 6 steps, the model needs 9"):
+        long = tiny_field(num_tokens=(5, 2, 4), levels=(500,))
+        Neighbourhoods(prepared, tiny_model(long), good).typical_departures()
+
+
+def test_training_reads_a_prepared_store(record: xr.Dataset, store: Path, tmp_path: Path) -> None:
+    """The command's validation store takes the training store's statistics; both losses are close."""
+    from atmorep_lite.config import Config
+    from atmorep_lite.training.loop import train
+
+    chosen = record[FIELDS].sel(level=[500, 850]).load()
+    chosen.to_netcdf(tmp_path / "plain.nc")
+    model = tiny_model(*(tiny_field(name) for name in FIELDS))
+    losses = []
+    for source in (str(tmp_path / "plain.nc"), str(store)):
+        stages = [{"steps": 2, "batch_size": 2, "learning_rate": 1e-3}]
+        tree = {
+            "data": {"train": source, "validation": source},
+            "model": model,
+            "training": {"stages": stages},
+        }
+        seen: list[float] = []
+        train(
+            Config.model_validate(tree),
+            tmp_path / "runs" / Path(source).stem,
+            report=lambda p, seen=seen: seen.append(p.loss),
+        )
+        losses.append(seen)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)

@@ -71,8 +71,8 @@ def test_a_hidden_value_is_the_fill_plus_scaled_departures() -> None:
         t = tokens[f.name]
         hidden = spread_over_token(t.mask, f.token_size)
         fill, gap = fill_in_time(detokenize(t.values, f.token_size), hidden)
-        raw = model.tails[f.name](model.decode(f.name, t, encoded[f.name])).unflatten(2, t.mask.shape[1:])
-        raw = detokenize(raw, f.token_size)
+        raw = model.tails[f.name](model.decode(f.name, t, encoded[f.name])).movedim(2, 1)
+        raw = detokenize(raw.unflatten(2, t.mask.shape[1:]), f.token_size)
         members = detokenize(outputs[f.name].members, f.token_size)
         scale = detokenize(outputs[f.name].scale, f.token_size)
         for b, level, *point in np.argwhere(hidden.numpy())[::7]:
@@ -93,6 +93,26 @@ def test_a_field_model_predicts_every_token() -> None:
         shape = (2, 3, len(f.levels), *f.num_tokens, f.token_values)
         assert out[f.name].members.shape == shape and out[f.name].scale is None
         assert not torch.allclose(out[f.name].members, changed[f.name].members)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("predict", ["field", "departure"])
+def test_hidden_tokens_alone_are_the_same_numbers(predict: str) -> None:
+    model = build(predict=predict, decoder_layers=2, grid_skip=None)
+    tokens = random_tokens(model.config, batch=3)
+    tokens[WIND].mask[1] = False  # samples differ in how much they hide
+    tokens[HEAT].mask[2] = True
+    outputs, hidden = model(tokens), model.predict_hidden(tokens)
+    for name, expected in outputs.items():
+        mask = tokens[name].mask
+        assert hidden[name].members.shape == (int(mask.sum()), 3, model.config.field(name).token_values)
+        torch.testing.assert_close(
+            hidden[name].members, expected.members.movedim(1, 5)[mask], atol=1e-5, rtol=1e-5
+        )
+        if predict == "departure":
+            assert torch.equal(hidden[name].scale, expected.scale[mask])
+    nothing = {n: replace(t, mask=torch.zeros_like(t.mask)) for n, t in tokens.items()}
+    assert model.predict_hidden(nothing)[HEAT].members.shape == (0, 3, 4)
 
 
 @torch.no_grad()
@@ -154,6 +174,19 @@ def test_gradients_reach_every_parameter() -> None:
             assert parameter.grad.abs().max() > 0, name
 
 
+def test_checkpointing_changes_no_gradient() -> None:
+    model = build(dropout=0.2).train()
+    tokens = random_tokens(model.config)
+    gradients = []
+    for model.checkpointing in (False, True):
+        model.zero_grad()
+        torch.manual_seed(1)  # the same dropout
+        sum(e.members.square().sum() for e in model.predict_hidden(tokens).values()).backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 def test_names_of_the_weights_stay() -> None:
     """Saved models depend on them."""
     names = set(build().state_dict())
@@ -199,7 +232,7 @@ def test_tails_are_independent_heads() -> None:
     torch.nn.init.normal_(tails.norm_bias)
     x = torch.randn(2, 4, 8)
     out = tails(x)
-    assert out.shape == (2, 3, 4, 5)
+    assert out.shape == (2, 4, 3, 5)
     for m in range(3):
         net = torch.nn.Sequential(
             torch.nn.LayerNorm(8), torch.nn.Linear(8, 8), torch.nn.GELU(), torch.nn.Linear(8, 5)
@@ -209,4 +242,4 @@ def test_tails_are_independent_heads() -> None:
             net.parameters(), (*sources, tails.weights[1], tails.biases[1]), strict=True
         ):
             parameter.copy_(source[m])
-        torch.testing.assert_close(out[:, m], net(x), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(out[:, :, m], net(x), atol=1e-6, rtol=1e-5)

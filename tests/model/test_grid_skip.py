@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from atmorep_lite.config import GridSkipConfig
-from atmorep_lite.model.grid_skip import SECOND_CHANGE, Convolution, GatedBlock, GridSkip
+from atmorep_lite.model.grid_skip import (
+    SECOND_CHANGE,
+    Convolution,
+    GatedBlock,
+    GridSkip,
+    LatitudeRegression,
+    chebyshev,
+)
 
 
 def inputs(variables: int = 2, steps: int = 4, slots: int = 2) -> tuple[torch.Tensor, ...]:
@@ -80,3 +87,70 @@ def test_every_input_reaches_its_place() -> None:
                 out = skip(filled, hidden, static, unit)
             torch.testing.assert_close(out[:, 0, 3], expected)
             assert out.count_nonzero() == expected.count_nonzero()
+
+
+def test_chebyshev_against_numpy() -> None:
+    sine = torch.linspace(-1, 1, 11, dtype=torch.float64)
+    expected = np.polynomial.chebyshev.chebvander(sine.numpy(), 5)
+    np.testing.assert_allclose(chebyshev(sine, 6).numpy(), expected, atol=1e-12)
+
+
+def test_regression_sees_the_last_states_and_their_differences_around_the_point() -> None:
+    rng = torch.Generator().manual_seed(1)
+    states = torch.randn(1, 2, 4, 6, 7, generator=rng)
+    found = torch.randn(1, 3, 6, 7, generator=rng)
+    unit = torch.tensor([0.5, 0.25])
+    seen = LatitudeRegression(2, 3, 4, 2).inputs(states, found, unit)
+    assert seen.shape == (1, 2 * 4 * 25 + 3 + 1, 6, 7)
+    last, before, earlier, first = states[0].flip(1).unbind(1)
+    scaled = 1 / unit[:, None, None]
+    orders = (
+        last,
+        (last - before) * scaled,
+        SECOND_CHANGE * (last - 2 * before + earlier) * scaled,
+        SECOND_CHANGE**2 * (last - 3 * before + 3 * earlier - first) * scaled,
+    )
+    for y, x in ((3, 3), (0, 6)):
+        around = [
+            field[v, min(max(y + j, 0), 5), min(max(x + i, 0), 6)].item()
+            for field in orders
+            for v in range(2)
+            for j in range(-2, 3)
+            for i in range(-2, 3)
+        ]
+        expected = torch.tensor([*around, *found[0, :, y, x].tolist(), 1.0])
+        torch.testing.assert_close(seen[0, :, y, x], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_regression_has_another_kernel_at_another_latitude() -> None:
+    rng = torch.Generator().manual_seed(2)
+    layer = LatitudeRegression(1, 0, 2, 3)
+    layer.coefficients.copy_(torch.randn(layer.coefficients.shape, generator=rng))
+    seen = torch.randn(2, 101, 2, 3, generator=rng)
+    sine = torch.tensor([[0.9, 0.3], [-0.2, 0.0]])
+    out = layer(seen, sine)
+    for b, y, x, lead in np.ndindex(2, 2, 3, 2):
+        s = sine[b, y].item()
+        kernel = sum(t * c for t, c in zip((1.0, s, 2 * s * s - 1), layer.coefficients, strict=True))
+        expected = (seen[b, :, y, x] * kernel[:, lead]).sum().item()
+        assert out[b, 0, lead, y, x].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_regression_corrects_forecasts_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    skip = GridSkip(2, 6, 3, GridSkipConfig(width=4, blocks=1, forecast_steps=2))
+    assert skip.regression is not None
+    torch.nn.init.normal_(skip.outputs.weight)
+    filled = torch.randn(3, 2, 6, 5, 5)
+    static = torch.rand(3, 8, 5, 5) * 2 - 1
+    hidden = torch.zeros(3, 2, 3, 5, 5, dtype=torch.bool)
+    hidden[:, :, 2] = True
+    hidden[1, 1, 0, 2, 2] = True  # a gap in what is known
+    hidden[2, 0, 2, 0, 0] = False  # a point of the future is shown
+    unit = torch.ones(2)
+    before = skip(filled, hidden, static, unit)
+    skip.regression.coefficients.normal_()
+    after = skip(filled, hidden, static, unit)
+    torch.testing.assert_close(after[1:], before[1:])
+    torch.testing.assert_close(after[0, :, :4], before[0, :, :4])
+    assert ((after - before)[0, :, 4:] != 0).all()

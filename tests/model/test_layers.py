@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from atmorep_lite.attention import attend, attention_weights
+from atmorep_lite.convert import config_to_published
+from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.model.layers import MLP, DecoderLayer, EncoderLayer
+from atmorep_lite.model.layers import MLP, DecoderLayer, Dropout, EncoderLayer
 from atmorep_lite.tokens import token_positions
 from tests.tiny import HEAT, WIND, coupled_fields, random_tokens, tiny_field, tiny_model
 
+NAMES = (WIND, HEAT, "specific_humidity")
 CLOSE = {"atol": 1e-6, "rtol": 1e-5}
 
 
@@ -53,10 +56,14 @@ def encoder_by_hand(
         slope = config.locality * 2.0 ** (-4.0 * h / heads)
         out.append(softmax_mean(maybe(q), maybe(k), v, slope * distance["self"]))
     for j, other in enumerate(layer.coupled_to):
-        q = norm(x) @ layer.coupling_q.weight[j * d : (j + 1) * d].T
-        k, v = (norm(others[other]) @ w.T for w in layer.coupling_kv[other].weight.split(d))
-        q = q if config.published == "2024" else maybe(q)
-        out.append(softmax_mean(q, maybe(k), v, config.locality * distance[other]))
+        for h in range(config.coupling_heads):
+            row = (j * config.coupling_heads + h) * d
+            q = norm(x) @ layer.coupling_q.weight[row : row + d].T
+            rows = layer.coupling_kv[other].weight.split(d)  # keys of all heads, then values of all heads
+            k, v = (norm(others[other]) @ rows[i].T for i in (h, config.coupling_heads + h))
+            q = q if config.published == "2024" else maybe(q)
+            slope = config.locality * 2.0 ** (-4.0 * h / config.coupling_heads)
+            out.append(softmax_mean(q, maybe(k), v, slope * distance[other]))
     x = x + torch.cat(out, -1) @ layer.out.weight.T
     return mlp_by_hand(layer.mlp, x, config.published is not None)
 
@@ -79,7 +86,7 @@ def decoder_by_hand(layer: DecoderLayer, x: Tensor, encoded: Tensor, distance: T
     return mlp_by_hand(layer.mlp, x, config.published is not None)
 
 
-@pytest.fixture(params=["plain", "local", "published", "older", "raw"])
+@pytest.fixture(params=["plain", "local", "published", "older", "raw", "two", "three"])
 def model(request: pytest.FixtureRequest) -> AtmoRep:
     changes: dict[str, Any] = {
         "plain": {},
@@ -87,6 +94,8 @@ def model(request: pytest.FixtureRequest) -> AtmoRep:
         "published": {"published": "2024", "predict": "field"},
         "older": {"published": "2023", "predict": "field"},
         "raw": {"qk_norm": False, "locality": 0.3, "cross_fraction": 0.25},
+        "two": {"coupling_heads": 2, "locality": 0.5},
+        "three": {"coupling_heads": 3, "published": "2024", "predict": "field"},
     }[request.param]
     torch.manual_seed(0)
     model = AtmoRep(tiny_model(*coupled_fields(), decoder_layers=2, **changes)).eval()
@@ -148,15 +157,92 @@ def test_published_mlp_can_hardly_lower_a_value() -> None:
     assert change[True] >= -0.17 > change[False]
 
 
-@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-@pytest.mark.parametrize("fraction", [0.0, 1.0])
-def test_a_decoder_of_one_kind_of_head(fraction: float) -> None:
+@pytest.mark.parametrize("published", [None, "2023", "2024"])
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("encoder", "decoder"), [(1, 1), (2, 1), (1, 3), (2, 5)])
+def test_every_corner_runs(published: Any, fraction: float, encoder: int, decoder: int) -> None:
     torch.manual_seed(0)
-    model = AtmoRep(tiny_model(tiny_field(), cross_fraction=fraction)).eval()
+    model = AtmoRep(
+        tiny_model(
+            *coupled_fields(),
+            encoder_layers=encoder,
+            decoder_layers=decoder,
+            cross_fraction=fraction,
+            published=published,
+            predict="field" if published else "departure",
+        )
+    )
     trace: dict = {}
-    out = model(random_tokens(model.config), trace=trace)
-    assert set(trace["decoder", 0, HEAT]) == ({"self"} if fraction == 0 else {"encoder"})
-    assert torch.isfinite(out[HEAT].members).all()
+    tokens = random_tokens(model.config)
+    model(tokens, trace=trace)[HEAT].members.square().sum().backward()
+    kinds = {"self"} if fraction < 0.25 else {"encoder"} if fraction == 1 else {"self", "encoder"}
+    assert all(set(trace["decoder", layer, HEAT]) == kinds for layer in range(decoder))
+    assert sum(p.numel() == 0 for p in model.parameters()) == 0
+    silent = ("norm_k.bias", "departure_scale", *(f"{part}.{WIND}" for part in ("decoders", "tails")))
+    for name, parameter in model.named_parameters():
+        if not any(part in name for part in silent) and f"encoders.{WIND}.{encoder - 1}." not in name:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+            assert parameter.grad.abs().max() > 0, name
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "seen"),
+    [(4, 2, [4, 3]), (3, 3, [3, 2, 1]), (2, 5, [2, 2, 2, 1, 1]), (1, 3, [1, 1, 1]), (3, 4, [3, 3, 2, 1])],
+)
+def test_which_encoder_layer_a_decoder_layer_sees(encoder: int, decoder: int, seen: list[int]) -> None:
+    torch.manual_seed(0)
+    model = AtmoRep(tiny_model(tiny_field(), encoder_layers=encoder, decoder_layers=decoder)).eval()
+    tokens = random_tokens(model.config)
+    encoded = model.encode(tokens)[HEAT]
+    given: list[Tensor] = []
+    for block in model.decoders[HEAT]:
+        block.register_forward_pre_hook(lambda _, inputs: given.append(inputs[1]))
+    model.decode(HEAT, tokens[HEAT], encoded)
+    assert [next(i for i, z in enumerate(encoded) if z is one) for one in given] == seen
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("coupling_heads", [1, 2])
+def test_order_of_fields_does_not_matter(coupling_heads: int) -> None:
+    """The same weights under another order of the fields, and of the coupled ones, say the same."""
+    fields = [
+        tiny_field(name, coupled_to=tuple(o for o in NAMES if o != name), levels=levels)
+        for name, levels in zip(NAMES, [(500,), (500, 850), tuple(range(100, 1000, 100))], strict=True)
+    ]
+    turned = [f.model_copy(update={"coupled_to": f.coupled_to[::-1]}) for f in fields[::-1]]
+    torch.manual_seed(0)
+    settings = {"coupling_heads": coupling_heads, "locality": 0.5}
+    model, other = (AtmoRep(tiny_model(*each, **settings)).eval() for each in (fields, turned))
+    state = model.state_dict()
+    d = 24 // 4
+    for name in state:
+        if "coupling_q" in name:  # rows, and columns of the projection, in the order of the coupled fields
+            first, second = state[name].chunk(2)
+            state[name] = torch.cat((second, first))
+            out = name.replace("coupling_q", "out")
+            own, first, second = state[out].split([24, d * coupling_heads, d * coupling_heads], 1)
+            state[out] = torch.cat((own, second, first), 1)
+    other.load_state_dict(state)
+    tokens = random_tokens(model.config)
+    expected, found = model(tokens), other({name: tokens[name] for name in reversed(NAMES)})
+    for name in NAMES:
+        torch.testing.assert_close(found[name].members, expected[name].members, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5])
+def test_dropout_drops_its_rate_and_keeps_the_mean(rate: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(1000, 401, requires_grad=True)
+    y = Dropout(rate).train()(x)
+    y.sum().backward()
+    kept = y > 0
+    deviation = math.sqrt(rate * (1 - rate) / x.numel())
+    assert abs(float(1 - kept.float().mean()) - rate) < 5 * deviation + 2**-16
+    assert torch.equal(x.grad, y) and torch.allclose(y[kept], torch.tensor(1 / (1 - rate)))
+    along = (kept[:, 1:] == kept[:, :-1]).float().mean()  # neighbours, four of which share a random word
+    assert abs(float(along) - (rate**2 + (1 - rate) ** 2)) < 5e-3
+    assert torch.equal(Dropout(rate).eval()(x), x)
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -171,3 +257,17 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(run(), run())
     model.eval()
     assert torch.equal(run(), run())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"coupling_heads": 2}, "coupling_heads: 2"),
+        ({"decoder_layers": 3}, "more decoder_layers than encoder_layers"),
+        ({"cross_fraction": 1.0}, "one kind of head"),
+        ({"cross_fraction": 0.2}, "one kind of head"),
+    ],
+)
+def test_what_the_published_code_never_ran_is_not_written_in_its_format(changes: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        config_to_published(tiny_model(*coupled_fields(), published="2024", predict="field", **changes))

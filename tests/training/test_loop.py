@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from atmorep_lite.config import Config, dump_config
+from atmorep_lite.config import TASKS, Config, dump_config
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Neighbourhoods
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training import loop
-from atmorep_lite.training.loop import Progress, fit_normalizer, open_source, train, training_loss
-from tests.tiny import HEAT, tiny_field, tiny_model, tiny_run, wave
+from atmorep_lite.training.loop import fit_normalizer, open_source, train, training_loss
+from atmorep_lite.training.session import Progress
+from atmorep_lite.training.step import hide
+from tests.tiny import HEAT, WIND, coupled_fields, tiny_field, tiny_model, tiny_run, wave
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +115,14 @@ def test_a_finished_run_loads_and_is_not_overwritten(tmp_path: Path, uninterrupt
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
 
 
+def test_layers_may_be_computed_twice(tmp_path: Path, uninterrupted: AtmoRep) -> None:
+    """Less memory, the same weights, dropout included."""
+    model = train(tiny_run(checkpointing=True), tmp_path)
+    assert model is not None and model.checkpointing
+    for name, value in uninterrupted.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
 def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to resume"):
         train(tiny_run(), tmp_path, resume=True)
@@ -167,6 +177,63 @@ def test_a_step_is_a_function_of_seed_stage_and_step() -> None:
     assert loss(1, 7) == first, "dropout included"
     others = {loss(1, 8), loss(2, 7), loss(0, 7), loss(-1, 7)}
     assert len(others) == 4 and first not in others
+
+
+def test_a_sample_is_the_same_one_in_a_batch_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Place and masks: two batches of three are three batches of two."""
+    config, model, data = ready()
+    shown: list[tuple[list, dict]] = []
+
+    def keep(batch_tokens, masks):
+        shown.append((places.pop(), masks))
+        return hide(batch_tokens, masks)
+
+    places: list[list] = []
+    cut_out = data.batch
+    monkeypatch.setattr(data, "batch", lambda chosen: places.append(chosen) or cut_out(chosen))
+    monkeypatch.setattr(loop, "hide", keep)
+    samples = []
+    for size in (2, 3):
+        shown.clear()
+        stage = config.training.stages[1].model_copy(update={"batch_size": size})
+        for step in range(6 // size):
+            training_loss(model, data, config, stage, 1, step)
+        masks = torch.cat([masks[HEAT] for _, masks in shown])
+        samples.append(([place for chosen, _ in shown for place in chosen], masks))
+    assert samples[0][0] == samples[1][0] and torch.equal(samples[0][1], samples[1][1])
+    assert len(set(samples[0][0])) > 1
+
+
+def every_task() -> Config:
+    """A run of two coupled fields in which every way of hiding is drawn."""
+    tasks = {name: 1.0 for name in TASKS}
+    run = tiny_run(tiny_model(*coupled_fields(), dropout=0.1)).model_dump()
+    stages = [{"part": "transformer", "steps": 6, "batch_size": 4, "learning_rate": 2e-3}]
+    return Config.model_validate(
+        run
+        | {"masking": {"tasks": tasks}, "training": {"stages": stages, "checkpoint_every": 3, "warmup": 1}}
+    )
+
+
+@pytest.mark.parametrize("predict", ["departure", "field"])
+def test_a_run_on_every_task_resumes_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, predict: str
+) -> None:
+    monkeypatch.setattr(loop, "open_source", lambda name, period=None: wave(times=14, names=(WIND, HEAT)))
+    config = every_task()
+    config = config.model_copy(update={"model": config.model.model_copy(update={"predict": predict})})
+    whole = train(config, tmp_path / "whole")
+    assert train(config, tmp_path / "run", report=stop_after(2)) is None
+    torch.manual_seed(99)
+    resumed = train(config, tmp_path / "run", resume=True)
+    assert whole is not None and resumed is not None and same_weights(whole, resumed)
+
+
+def test_a_task_that_does_not_fit_is_refused_before_the_run(tmp_path: Path) -> None:
+    run = tiny_run().model_dump() | {"masking": {"tasks": {"random": 1, "field": 0.01}}}
+    with pytest.raises(UserError, match="hiding a whole field needs a second one"):
+        train(Config.model_validate(run), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_validation_leaves_training_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,20 @@ from atmorep_lite.config import MaskingConfig
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Batch, Neighbourhoods, Place
 from atmorep_lite.losses import crps, mse_ensemble
-from atmorep_lite.masking import draw_masks, forecast_masks
+from atmorep_lite.masking import (
+    Purpose,
+    batch_keys,
+    corrupt_as_published,
+    draw_masks,
+    forecast_masks,
+    generator,
+)
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.tokens import detokenize, spread_over_token
-from atmorep_lite.training.step import first_guess_loss, hide, masked_loss
+from atmorep_lite.tokens import FieldTokens, detokenize, spread_over_token
+from atmorep_lite.training.step import first_guess_loss, hide, masked_loss, spoil
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_field, tiny_model, wave
+
+KEYS = batch_keys(0, epoch=0, rank=0, step=0, batch_size=2)
 
 
 def case(**changes) -> tuple[AtmoRep, Batch]:
@@ -37,34 +47,83 @@ def nearest_visible(hidden: Tensor, step: int) -> int:
 
 
 def masks_of(model: AtmoRep, seed: int = 0) -> dict[str, Tensor]:
-    return draw_masks(model.config.fields, 2, MaskingConfig(), np.random.default_rng(seed), forecast=0.0)
+    keys = batch_keys(seed, epoch=0, rank=0, step=0, batch_size=2)
+    return draw_masks(model.config.fields, keys, MaskingConfig(forecast=0.0))[0]
 
 
-def test_a_departure_model_is_given_the_mask_and_no_hidden_value() -> None:
+def test_hidden_values_are_zeros_and_the_batch_stays_as_it_is() -> None:
     model, batch = case()
     masks = masks_of(model)
-    tokens = hide(model, batch, masks, MaskingConfig(), np.random.default_rng(0))
+    tokens = hide(batch.tokens, masks)
     for name, mask in masks.items():
         assert torch.equal(tokens[name].mask, mask)
         assert torch.equal(tokens[name].values[~mask], batch.tokens[name].values[~mask])
         assert (tokens[name].values[mask] == 0).all()
-        assert batch.tokens[name].values[mask].abs().max() > 0.1, "the batch itself stays as it is"
+        assert batch.tokens[name].values[mask].abs().max() > 0.1
+    assert spoil(model, tokens, batch, ["random"] * 2, KEYS, MaskingConfig()) is tokens, "never read"
 
 
-def test_the_published_form_corrupts_random_tokens_and_zeroes_the_future() -> None:
+def test_context_tokens_come_along() -> None:
+    model, batch = case()
+    outer = batch.tokens[WIND]
+    tokens = {WIND: replace(outer, context=batch.tokens[HEAT])}
+    assert hide(tokens, masks_of(model))[WIND].context is batch.tokens[HEAT]
+
+
+def test_a_model_of_the_field_is_shown_spoilt_tokens_where_they_were_hidden_at_random() -> None:
+    """Sample 0 is hidden at random, sample 1 a forecast; a field that is hidden altogether stays zeros."""
     model, batch = case(predict="field")
-    rng = np.random.default_rng(0)
-    tokens = hide(model, batch, masks_of(model), MaskingConfig(noise=0.0, coarse=0.0, zero=1.0), rng)
-    for name, field in tokens.items():
-        assert field.mask.any() and (field.values[field.mask] == 0).all()
-        assert torch.equal(field.values[~field.mask], batch.tokens[name].values[~field.mask])
-    mixed = hide(model, batch, masks_of(model), MaskingConfig(zero=0.0, noise=1.0, coarse=0.0), rng)
-    at = mixed[WIND].mask
-    assert at.any() and not torch.equal(mixed[WIND].values[at], batch.tokens[WIND].values[at])
-    future = forecast_masks(model.config.fields, 2, 1)
-    tokens = hide(model, batch, future, MaskingConfig(), rng)
-    for name, mask in future.items():
-        assert torch.equal(tokens[name].mask, mask) and (tokens[name].values[mask] == 0).all()
+    masks, future = masks_of(model), forecast_masks(model.config.fields, 2, 1)
+    for name, mask in masks.items():
+        mask[1] = future[name][1]
+    masks[HEAT][0] = True
+    hidden = hide(batch.tokens, masks)
+    before = {name: field.values.clone() for name, field in hidden.items()}
+    untouched = MaskingConfig(zero=0.0, noise=0.0, coarse=0.0)
+    shown = spoil(model, hidden, batch, ["random", "forecast"], KEYS, untouched)
+    for name, field in shown.items():
+        assert torch.equal(hidden[name].values, before[name]) and torch.equal(field.mask, masks[name])
+        assert torch.equal(field.values[1], before[name][1])
+    assert torch.equal(shown[WIND].values[0], batch.tokens[WIND].values[0])
+    assert (shown[HEAT].values[0] == 0).all()
+    noisy = [
+        spoil(model, hidden, batch, ["random", "forecast"], keys, MaskingConfig(zero=0.0, noise=1.0))
+        for keys in (KEYS, KEYS, KEYS[::-1])
+    ]
+    assert torch.equal(noisy[0][WIND].values, noisy[1][WIND].values)
+    assert not torch.equal(noisy[0][WIND].values, noisy[2][WIND].values)
+
+
+def test_spoilt_values_do_not_depend_on_the_other_samples() -> None:
+    model, batch = case(predict="field")
+    hidden = hide(batch.tokens, masks_of(model))
+    masking = MaskingConfig(zero=0.3, noise=0.5, coarse=0.5)
+    both = spoil(model, hidden, batch, ["random"] * 2, KEYS, masking)
+    second = {n: FieldTokens(t.values[1:], t.info[1:], t.mask[1:]) for n, t in hidden.items()}
+    truth = {n: FieldTokens(t.values[1:], t.info[1:], t.mask[1:]) for n, t in batch.tokens.items()}
+    alone = spoil(model, second, Batch(truth, batch.static[1:]), ["random"], KEYS[1:], masking)
+    for name, field in alone.items():
+        assert torch.equal(field.values[0], both[name].values[1])
+
+
+def test_published_models_are_shown_what_the_published_code_shows() -> None:
+    """All samples that are hidden at random are corrupted together, field by field and level by level."""
+    model, batch = case(predict="field", published="2024")
+    hidden = hide(batch.tokens, masks_of(model))
+    torch.manual_seed(3)
+    shown = spoil(model, hidden, batch, ["random"] * 2, KEYS, MaskingConfig())
+    torch.manual_seed(3)
+    rng = generator(KEYS[0], Purpose.DISTORTION)
+    for f in model.config.fields:
+        for level in range(len(f.levels)):
+            values, mask = corrupt_as_published(
+                batch.tokens[f.name].values[:, level], f.token_size, MaskingConfig(), rng
+            )
+            assert torch.equal(shown[f.name].values[:, level], values)
+            assert torch.equal(shown[f.name].mask[:, level], mask)
+    future = hide(batch.tokens, forecast_masks(model.config.fields, 2, 1))
+    same = spoil(model, future, batch, ["forecast"] * 2, KEYS, MaskingConfig())
+    assert all(torch.equal(same[name].values, future[name].values) for name in future)
 
 
 @torch.no_grad()
@@ -72,8 +131,7 @@ def test_the_published_form_corrupts_random_tokens_and_zeroes_the_future() -> No
 def test_loss_against_a_loop_over_tokens(predict: str) -> None:
     """Per field the area-weighted mean over hidden tokens, errors in units of the departure's scale."""
     model, batch = case(predict=predict)
-    rng = np.random.default_rng(1)
-    tokens = hide(model, batch, masks_of(model, 1), MaskingConfig(), rng)
+    tokens = hide(batch.tokens, masks_of(model, 1))
     out = model(tokens, batch.static)
     expected, total = {}, 0.0
     for f in model.config.fields:
@@ -99,7 +157,7 @@ def test_loss_against_a_loop_over_tokens(predict: str) -> None:
 @pytest.mark.parametrize("short_leads", [False, True])
 def test_first_guess_loss_against_a_loop_over_points(short_leads: bool) -> None:
     model, batch = case()
-    tokens = hide(model, batch, masks_of(model, 2), MaskingConfig(), np.random.default_rng(0))
+    tokens = hide(batch.tokens, masks_of(model, 2))
     guess = model.first_guess(tokens, batch.static)
     top = bottom = 0.0
     for f in model.config.fields:
@@ -126,7 +184,7 @@ def test_short_leads_weigh_by_the_inverse_of_the_lead() -> None:
     """A forecast's errors at lead k count 1/k."""
     model, batch = case()
     future = forecast_masks(model.config.fields, 2, 1)
-    tokens = hide(model, batch, future, MaskingConfig(), np.random.default_rng(0))
+    tokens = hide(batch.tokens, future)
     guess = model.first_guess_on_grid(tokens, batch.static)
     target = torch.cat(
         [detokenize(batch.tokens[f.name].values, f.token_size) for f in model.config.fields], 1
@@ -147,7 +205,7 @@ def test_visible_tokens_and_input_fields_do_not_count() -> None:
     record = wave(names=(WIND, HEAT), times=10)
     batch = Neighbourhoods(record, model.config, Normalizer.fit(record, "global")).batch([Place(0, 0, 0)] * 2)
     masks = masks_of(model)
-    tokens = hide(model, batch, masks, MaskingConfig(), np.random.default_rng(0))
+    tokens = hide(batch.tokens, masks)
     loss, per_field = masked_loss(model, tokens, batch, {"crps": 1.0})
     assert set(per_field) == {WIND}
     moved = {
@@ -167,7 +225,5 @@ def test_a_perfect_first_guess_costs_nothing() -> None:
     record = wave(times=10)
     still = record.copy(data={HEAT: np.broadcast_to(record[HEAT].values[:1], record[HEAT].shape)})
     batch = Neighbourhoods(still, model.config, Normalizer.fit(record, "global")).batch([Place(1, 0, 0)])
-    tokens = hide(
-        model, batch, forecast_masks(model.config.fields, 1, 2), MaskingConfig(), np.random.default_rng(0)
-    )
+    tokens = hide(batch.tokens, forecast_masks(model.config.fields, 1, 2))
     assert first_guess_loss(model, tokens, batch)[0].item() == pytest.approx(0.0, abs=1e-10)
