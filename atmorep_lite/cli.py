@@ -79,6 +79,7 @@ def evaluate(
     from atmorep_lite.verification import skill_table
 
     trained, truth = AtmoRep.from_pretrained(model), open_sample("test")
+    typer.echo("Fitting the ridge regression and making forecasts: about two minutes.")
     forecasts = compare(trained, open_sample("train"), truth, initial_times(truth))
     table = skill_table(forecasts, truth, LEADS)
     write_skill(table, out)
@@ -121,11 +122,16 @@ def info_command(
     from atmorep_lite.config import load_config
     from atmorep_lite.data.info import report, screen
 
+    if picture is not None and picture.suffix != ".png":
+        raise UserError(f"maps are drawn as PNG; name the file {picture.with_suffix('.png')}")
     found = report(path, None if config is None else load_config(config).model)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        Console().print(*screen(found), sep="\n\n")
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=140)
+        console.print(*screen(found), sep="\n\n")
     if picture is not None:
         from atmorep_lite.data.opening import open_dataset
         from atmorep_lite.figures import save_figure
@@ -142,7 +148,10 @@ def prepare_command(
     field: Annotated[list[str] | None, typer.Option(help="Keep this field (several times).")] = None,
     level: Annotated[list[int] | None, typer.Option(help="Keep this level (several times).")] = None,
     normalization: Annotated[str, typer.Option(help="anomaly, global or local.")] = "anomaly",
-    gaps: Annotated[int, typer.Option(help="Measure changes over up to so many time steps.")] = 36,
+    since: Annotated[str | None, typer.Option(help="First time to keep, YYYY-MM-DD.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last time to keep.")] = None,
+    check: Annotated[bool, typer.Option(help="Look for mistakes and mend what has one meaning only.")] = True,
+    gaps: Annotated[int, typer.Option(min=0, help="Measure changes over up to so many time steps.")] = 36,
     statistics: Annotated[
         Path | None, typer.Option(help="Prepared store whose statistics to use, for validation data.")
     ] = None,
@@ -152,13 +161,14 @@ def prepare_command(
     from contextlib import nullcontext
 
     from atmorep_lite.config import load_config
-    from atmorep_lite.data.opening import open_dataset
     from atmorep_lite.data.prepare import prepare, wanted_by
     from atmorep_lite.data.prepared import open_prepared
     from atmorep_lite.data.prepared import statistics as statistics_of
+    from atmorep_lite.training.loop import open_source
 
     if normalization not in ("anomaly", "global", "local"):
         raise UserError(f"there is no normalization {normalization!r}; choose anomaly, global or local")
+    dataset = open_source(source, (since, until) if since or until else None)
     fields, levels = list(field or []), list(level or [])
     if config is not None:
         needed = wanted_by(load_config(config).model)
@@ -167,12 +177,13 @@ def prepare_command(
         raise UserError("nothing to keep was named; give --config or --field")
     with _dask_cluster(cluster) if cluster else nullcontext():
         prepare(
-            open_dataset(source),
+            dataset,
             out,
             fields,
             levels=levels or None,
             kind=normalization,  # type: ignore[arg-type]
             gaps=gaps,
+            check=check,
             normalizer=None if statistics is None else statistics_of(open_prepared(statistics)),
             report=typer.echo,
         )

@@ -141,8 +141,9 @@ def _check_settings(source: AtmoRep, config: ModelConfig) -> None:
     same = [(f.name, f.levels) for f in source.config.fields] == [(f.name, f.levels) for f in config.fields]
     if not same or source.config.grid_skip != config.grid_skip:
         raise UserError(
-            f"{title} has a grid_skip, which works on all fields together and so cannot be carried over to "
-            "other fields or another size; couple models that were trained without it"
+            f"{title} has the grid_skip ({source.config.grid_skip}), the configuration "
+            f"{config.grid_skip and f'({config.grid_skip})'}; it works on all fields together, so make "
+            "fields, levels and grid_skip equal, or couple models without it"
         )
 
 

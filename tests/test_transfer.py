@@ -214,7 +214,7 @@ def test_models_that_do_not_fit_are_refused_in_one_sentence(singles) -> None:
             [AtmoRep(tiny_model(other, grid_skip={"width": 8, "blocks": 1})), *singles],
             tiny_model(other, wind, heat),
             {},
-            f"model of {OTHER} has a grid_skip, which works on all fields together",
+            rf"model of {OTHER} has the grid_skip \(width=8.*\), the configuration None; it works on all",
         ),
     ]
     for sources, wanted, options, said in refusals:

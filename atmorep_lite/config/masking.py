@@ -84,19 +84,13 @@ class MaskingConfig(Strict):
     @model_validator(mode="before")
     @classmethod
     def _forecast_among_tasks(cls, tree: Any) -> Any:
-        """Let ``forecast`` be the share of forecasts in ``tasks`` if these are given."""
+        """With ``tasks``, ``forecast`` is the share of forecasts in them, whatever it was."""
         tasks = tree.get("tasks") if isinstance(tree, dict) else None
         if not isinstance(tasks, dict) or not all(isinstance(w, int | float) for w in tasks.values()):
             return tree
         total = sum(tasks.values())
         share = tasks.get("forecast", 0.0) / total if 0 < total < float("inf") else 0.0
-        given = tree.get("forecast", share)
-        if isinstance(given, int | float) and abs(given - share) > 1e-6:
-            raise ValueError(
-                f"masking.forecast is {given}, but masking.tasks gives forecasts a share of {share:.3g}; "
-                "leave masking.forecast out"
-            )
-        return tree | {"forecast": given}
+        return tree | {"forecast": share}
 
     def shares(self, forecast: float | None = None) -> dict[str, float]:
         """Probability of each task; ``forecast`` replaces that of forecasts and scales the others.

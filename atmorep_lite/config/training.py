@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
 from atmorep_lite.config.base import Strict
 from atmorep_lite.fields import find_name
@@ -70,7 +70,7 @@ class TrainingConfig(Strict):
     """
 
     stages: tuple[StageConfig, ...] = Field(min_length=1)
-    loss: dict[str, float] = Field(default={"crps": 1.0}, min_length=1)
+    loss: dict[str, PositiveFloat] = Field(default={"crps": 1.0}, min_length=1)
     weights: WeightsConfig = WeightsConfig()
     start: StartConfig | None = None
     optimizer: Literal["adamw", "muon"] = "adamw"

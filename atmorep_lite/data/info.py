@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from atmorep_lite.config import ModelConfig
 from atmorep_lite.data.derive import SOURCES, with_derived
 from atmorep_lite.data.opening import open_dataset
+from atmorep_lite.data.prepared import is_prepared
 from atmorep_lite.data.quality import examine
 from atmorep_lite.data.sampling import is_global
 from atmorep_lite.fields import FIELDS
@@ -43,7 +45,7 @@ def describe_dataset(dataset: xr.Dataset, *, times: int | None = 4) -> dict[str,
             "steps": len(time),
             "from": str(time[0])[:16],
             "to": str(time[-1])[:16],
-            "hours": float(np.diff(time[:2])[0] / np.timedelta64(1, "h")) if len(time) > 1 else None,
+            "hours": _spacing(time),
         }
     if "level" in dataset.dims:
         kind = "model level" if dataset["level"].attrs.get("level_type") == "model" else "hPa"
@@ -71,6 +73,12 @@ def describe_dataset(dataset: xr.Dataset, *, times: int | None = 4) -> dict[str,
     return found
 
 
+def _spacing(time: np.ndarray) -> float | None:
+    """Hours between times; None where that differs, or for a single time."""
+    steps = np.unique(np.diff(time))
+    return float(steps[0] / np.timedelta64(1, "h")) if len(steps) == 1 else None
+
+
 def missing_for(dataset: xr.Dataset, model: ModelConfig) -> list[str]:
     """What a model needs and the data lack, in sentences; empty if nothing."""
     lacking = []
@@ -92,6 +100,9 @@ def missing_for(dataset: xr.Dataset, model: ModelConfig) -> list[str]:
 
 def report(path: str | os.PathLike[str], model: ModelConfig | None = None) -> dict[str, Any]:
     """Open data and describe them; with a model also what they lack for it (``missing``)."""
+    if is_prepared(path):
+        marks = zarr.open_group(path, mode="r").attrs
+        return {"path": os.fspath(path), "prepared": marks["prepared"], "complete": "complete" in marks}
     dataset = open_dataset(path)
     found = {"path": os.fspath(path), **describe_dataset(dataset)}
     if model is not None:
@@ -104,11 +115,21 @@ def screen(found: dict[str, Any]) -> list[RenderableType]:
     from rich.markup import escape
     from rich.table import Table
 
+    if "prepared" in found:
+        plan = found["prepared"]
+        state = "complete" if found["complete"] else "not complete: run the same `data prepare` again"
+        return [
+            f"[bold]{escape(found['path'])}[/bold], prepared for training, {state}\n"
+            f"fields     {', '.join(plan['fields'])}\n"
+            f"time       {plan['times'][0]} to {plan['times'][1]}\n"
+            f"normalised {plan['kind']}"
+        ]
     grid = found["grid"]
     lines = [f"[bold]{escape(found['path'])}[/bold]" + (", simulated" if found["simulated"] else "")]
     if "time" in found:
         time = found["time"]
-        spacing = "" if time["hours"] is None else f", every {time['hours']:g} h"
+        irregular = ", not equally spaced" if time["steps"] > 1 else ""
+        spacing = irregular if time["hours"] is None else f", every {time['hours']:g} h"
         lines.append(f"time       {time['steps']:,} steps, {time['from']} to {time['to']}{spacing}")
     for axis in ("latitude", "longitude"):
         span = grid[axis]
@@ -123,7 +144,9 @@ def screen(found: dict[str, Any]) -> list[RenderableType]:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("field", "units", "min", "mean", "max", "axes"):
         right = title in ("min", "mean", "max")
-        table.add_column(title, justify="right" if right else "left", no_wrap=True)
+        table.add_column(
+            title, justify="right" if right else "left", no_wrap=title != "field", overflow="fold"
+        )
     for name, field in found["fields"].items():
         numbers = (f"{field[k]:.4g}" for k in ("min", "mean", "max"))
         axes = [dim for dim in field["dims"] if dim not in ("latitude", "longitude")]

@@ -25,6 +25,7 @@ from atmorep_lite.data.derive import with_derived
 from atmorep_lite.data.moments import Moments, fit_moments
 from atmorep_lite.data.normalisation import Kind, Normalizer
 from atmorep_lite.data.opening import select
+from atmorep_lite.data.quality import examine, refuse, repaired
 from atmorep_lite.errors import UserError
 
 FORMAT = 1
@@ -42,6 +43,7 @@ def prepare(
     gaps: int = 36,
     chunk_megabytes: float = 64.0,
     normalizer: Normalizer | None = None,
+    check: bool = True,
     report: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Write a prepared store; interrupted, it goes on where it stopped.
@@ -58,16 +60,20 @@ def prepare(
         Changes over 1 ... ``gaps`` steps are measured, for models that predict departures.
     normalizer
         Statistics to use instead of this record's, for data that a trained model shall read.
+    check
+        Look for mistakes (:func:`~atmorep_lite.data.quality.examine`) and mend what has one meaning only.
     report
         Told what is being done.
 
     Raises
     ------
     UserError
-        If a field is missing or has gaps; if ``out`` holds something else.
+        If a field is missing, has gaps or looks wrong; if ``out`` holds something else.
     """
     out = Path(out)
     wanted = _chosen(dataset, fields, levels)
+    if normalizer is not None:
+        _check_statistics(normalizer, wanted)
     names = [str(name) for name in wanted.data_vars]
     plan = {
         "format": FORMAT,
@@ -75,17 +81,20 @@ def prepare(
         "kind": kind if normalizer is None else "given",
         "times": _span(wanted),
     }
-    group = _open_group(out, plan)
-    if "complete" in group.attrs:
+    if check:
+        wanted = _sound(wanted, report)
+    begun = out.exists()
+    group = _open_group(out, plan) if begun else None
+    if group is not None and "complete" in group.attrs:
         report(f"{out} is complete already.")
         return out
-    if "mean_" + names[0] not in group:
+    if group is None or "mean_" + names[0] not in group:
         report(f"Statistics of {wanted.sizes['time']:,} times.")
         moments = fit_moments(wanted, gaps=gaps)
         _check_finite(moments, names)
-        _write_frame(
-            group, wanted, moments, normalizer or Normalizer.from_moments(moments, kind), chunk_megabytes
-        )
+        normalizer = normalizer or Normalizer.from_moments(moments, kind)
+        group = _open_group(out, plan)
+        _write_frame(group, wanted, moments, normalizer, chunk_megabytes)
         for name in STATIC_FIELDS:
             if name in dataset:
                 _write_array(group, name, dataset[name].values.astype(np.float32), ("latitude", "longitude"))
@@ -105,10 +114,33 @@ def _chosen(dataset: xr.Dataset, fields: Sequence[str], levels: Sequence[int] | 
     chosen = select(full, fields)
     if levels is not None and "level" in chosen.dims:
         chosen = select(chosen, [str(name) for name in chosen.data_vars], np.asarray(levels))
+    for axis in ("number", "prediction_timedelta"):
+        if axis in chosen.dims:
+            raise UserError(
+                f"the data have the axis {axis}; select one {axis} of them, training wants analyses"
+            )
     spacing = np.diff(chosen["time"].values)
     if len(spacing) and (spacing != spacing[0]).any():
         raise UserError("the time steps of the data are not equally spaced; select a gap-free period")
     return chosen.transpose("time", ..., "latitude", "longitude")
+
+
+def _sound(wanted: xr.Dataset, report: Callable[[str], None]) -> xr.Dataset:
+    found = examine(wanted)
+    for finding in found:
+        if finding.repairable:
+            report(f"Mended {finding.name}: {finding.words}.")
+    wanted, rest = repaired(wanted, found)
+    refuse(rest)
+    return wanted
+
+
+def _check_statistics(normalizer: Normalizer, wanted: xr.Dataset) -> None:
+    for name, variable in wanted.data_vars.items():
+        levels = variable.coords.get("level")
+        known = name in normalizer.mean and name in normalizer.std
+        if not known or (levels is not None and not np.isin(levels, normalizer.mean[name]["level"]).all()):
+            raise UserError(f"the statistics to use have no {name}, or not on all levels; leave it out")
 
 
 def _span(dataset: xr.Dataset) -> list[str]:
@@ -116,7 +148,7 @@ def _span(dataset: xr.Dataset) -> list[str]:
 
 
 def _open_group(out: Path, plan: dict[str, Any]) -> zarr.Group:
-    if out.exists() and not (out / "zarr.json").exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or (not (out / "zarr.json").exists() and any(out.iterdir()))):
         raise UserError(f"{out} holds something else; choose another name for the prepared store")
     group = zarr.open_group(out, mode="a", zarr_format=3)
     found = group.attrs.get("prepared")

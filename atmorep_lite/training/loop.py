@@ -32,14 +32,19 @@ from atmorep_lite.training.step import first_guess_loss, hide, masked_loss, spoi
 from atmorep_lite.transfer import merge_normalizers, start_model
 
 
-def open_source(name: str, period: tuple[str, str] | None = None) -> xr.Dataset:
+def open_source(name: str, period: tuple[str | None, str | None] | None = None) -> xr.Dataset:
     """A shipped sample by name, or a path or URL; cut to ``period`` (first and last time, inclusive)."""
     if name in SAMPLES:
         dataset = open_sample(name)
     else:
         dataset = open_prepared(name) if is_prepared(name) else open_dataset(name)
     if period is not None:
-        dataset = dataset.sel(time=slice(*period))
+        try:
+            dataset = dataset.sel(time=slice(*period))
+        except (TypeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{period[0]} to {period[1]} is no period; write dates like 2001-01-31 or 2001-01-31T12:00"
+            ) from error
         if dataset.sizes["time"] == 0:
             raise UserError(f"{name} holds nothing in the period {period[0]} to {period[1]}")
     return dataset
@@ -48,6 +53,12 @@ def open_source(name: str, period: tuple[str, str] | None = None) -> xr.Dataset:
 def fit_normalizer(dataset: xr.Dataset, config: Config, known: Normalizer | None = None) -> Normalizer:
     """Statistics of every field and level of the model; those that are ``known`` are taken over."""
     if "prepared" in dataset.attrs:
+        kind = dataset.attrs["prepared"]["kind"]
+        if kind not in ("given", config.data.normalization):
+            raise UserError(
+                f"{config.data.train} was prepared with normalization {kind}, but data.normalization is "
+                f"{config.data.normalization}; make them equal"
+            )
         return statistics(dataset)
     fits = [] if known is None else [known]
     for f in config.model.fields:
@@ -90,6 +101,8 @@ def train(
     for stage in config.training.stages:
         check_masking(config.model.fields, config.masking, forecast=stage.forecast)
     run_dir = Path(run_dir)
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UserError(f"{run_dir} is a file; choose a folder for the run")
     state_path = run_dir / "state.pt"
     state = load_state(state_path) if resume else None
     if state is None and any((run_dir / name).exists() for name in ("state.pt", "model.safetensors")):
@@ -98,7 +111,8 @@ def train(
         )
     if state is not None and state["config"] != dump_config(config):
         raise UserError(
-            f"the run in {run_dir} was started with another configuration; resume it with its own config.yaml"
+            f"the run in {run_dir} was started with another configuration; resume it with its own: "
+            f"atmorep-lite train {run_dir / 'config.yaml'} --run-dir {run_dir} --resume"
         )
 
     start = config.training.start

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import atmorep_lite as ar
 from atmorep_lite import load_config, open_sample
 from atmorep_lite.cli import app
 from atmorep_lite.data.info import describe_dataset, missing_for
@@ -71,3 +72,23 @@ def test_command_line(store: Path, tmp_path: Path) -> None:
         "missing times",
         "not finite",
     } and "missing" not in found
+
+
+def test_a_prepared_store_is_known_as_one(tmp_path: Path) -> None:
+    out = tmp_path / "ready.zarr"
+    source = str(Path(ar.__file__).parent / "data" / "sample.zarr.zip")
+    arguments = [
+        "data",
+        "prepare",
+        source,
+        str(out),
+        "--field",
+        "temperature",
+        "--until",
+        "2010-01-21",
+        "--gaps",
+        "2",
+    ]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    shown = CliRunner().invoke(app, ["data", "info", str(out)])
+    assert "prepared for training, complete" in shown.output and "2010-01-21T21:00:00" in shown.output

@@ -122,7 +122,7 @@ def test_what_lacks_is_derived_or_told(record: xr.Dataset, tmp_path: Path) -> No
         prepare(poor, tmp_path / "missing.zarr", ["vertical_velocity"])
     holed = poor.load().copy(deep=True)
     holed["temperature"][0, 0, 0, 0] = np.nan
-    with pytest.raises(UserError, match="temperature has values that are NaN"):
+    with pytest.raises(UserError, match=r"temperature: .*NaN"):
         prepare(holed, tmp_path / "nan.zarr", ["temperature"])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
@@ -130,6 +130,26 @@ def test_what_lacks_is_derived_or_told(record: xr.Dataset, tmp_path: Path) -> No
         prepare(poor, tmp_path / "mine", ["temperature"])
     with pytest.raises(UserError, match="is no prepared store"):
         open_prepared(tmp_path / "mine")
+    with pytest.raises(UserError, match="select one number"):
+        prepare(poor.expand_dims(number=[0, 1]), tmp_path / "members.zarr", ["temperature"])
+    other = Normalizer.fit(poor[["divergence"]])
+    with pytest.raises(UserError, match="statistics to use have no temperature"):
+        prepare(poor, tmp_path / "other.zarr", ["temperature"], normalizer=other)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["derived.zarr", "mine"]
+
+
+def test_mistakes_are_mended_or_refused(record: xr.Dataset, tmp_path: Path) -> None:
+    told: list[str] = []
+    celsius = record.isel(time=slice(0, 5)).assign(temperature=record["temperature"] - 273.15)
+    prepare(celsius, tmp_path / "mended.zarr", ["temperature"], gaps=2, report=told.append)
+    assert told[0].startswith("Mended temperature: the values")
+    prepare(record.isel(time=slice(0, 5)), tmp_path / "right.zarr", ["temperature"], gaps=2)
+    mended, right = (open_prepared(tmp_path / f"{name}.zarr")["temperature"] for name in ("mended", "right"))
+    np.testing.assert_allclose(mended, right, atol=1e-3)
+    wild = record.isel(time=slice(0, 5)).assign(temperature=3 * record["temperature"])
+    with pytest.raises(UserError, match=r"temperature: .* lie outside"):
+        prepare(wild, tmp_path / "wild.zarr", ["temperature"])
+    prepare(wild, tmp_path / "wild.zarr", ["temperature"], gaps=2, check=False)
 
 
 def test_a_chunk_cut_short_is_told(store: Path, tmp_path: Path) -> None:

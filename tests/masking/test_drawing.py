@@ -94,10 +94,6 @@ def test_no_mask_is_drawn_twice() -> None:
         ({"tasks": {"crop": 0}}, "no task has a weight above 0"),
         ({"tasks": {}}, "no task has a weight above 0"),
         ({"tasks": {"crop": "often"}}, "masking.tasks.crop is 'often'"),
-        (
-            {"tasks": {"crop": 1, "forecast": 3}, "forecast": 0.5},
-            "masking.forecast is 0.5, but masking.tasks gives forecasts a share of 0.75",
-        ),
         ({"box_sides": [0.8, 0.4]}, "the sides 0.8 to 0.4 do not rise"),
         ({"swath_width": 0}, "masking.swath_width is 0"),
     ],
@@ -105,6 +101,12 @@ def test_no_mask_is_drawn_twice() -> None:
 def test_configurations_that_are_refused(masking: dict, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         parse_config(tiny_run().model_dump() | {"masking": masking})
+
+
+def test_tasks_say_how_many_forecasts_there_are() -> None:
+    masking = {"tasks": {"crop": 1, "forecast": 3}, "forecast": 0.5}
+    config = parse_config(tiny_run().model_dump() | {"masking": masking})
+    assert config.masking.forecast == 0.75 and config.masking.shares() == {"crop": 0.25, "forecast": 0.75}
 
 
 def test_a_stage_needs_something_to_draw() -> None:
