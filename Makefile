@@ -53,7 +53,7 @@ student: $(STAMP) ## a chapter without its solutions: make student CHAPTER=atten
 demo: $(STAMP) ## train a small AtmoRep on the shipped atmosphere, write tables and figures to demo/
 	@$(BIN)/atmorep-lite demo
 
-bench: $(STAMP) ## the tables of benchmarks/README.md, about 50 minutes; some of them: make bench BENCH="losses speed"
+bench: $(STAMP) ## the tables of benchmarks/README.md; some of them: make bench BENCH="losses speed"
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## remove what the other targets made, but not .venv

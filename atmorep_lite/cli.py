@@ -133,9 +133,9 @@ def info_command(
             console = Console(width=140)
         console.print(*screen(found), sep="\n\n")
     if picture is not None:
+        from atmorep_lite.data.info import first_map
         from atmorep_lite.data.opening import open_dataset
         from atmorep_lite.figures import save_figure
-        from atmorep_lite.plotting import first_map
 
         typer.echo(f"Drawn to {save_figure(first_map(open_dataset(path)), picture)}.", err=as_json)
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.fields import FIELDS
 from atmorep_lite.figures import INK, OKABE_ITO, QUIET, describe, new_figure
 from atmorep_lite.figures import figure_alt_text as figure_alt_text
 from atmorep_lite.figures import save_figure as save_figure
@@ -152,23 +151,6 @@ def map_field(
     if colorbar:
         draw_colorbar([mesh], units)
     return mesh
-
-
-def first_map(dataset: xr.Dataset) -> Figure:
-    """A quick look: the first known field of a dataset at its first time and lowest level.
-
-    Raises
-    ------
-    UserError
-        If the dataset has no field on a grid.
-    """
-    for name in sorted(dataset.data_vars, key=lambda key: str(key) not in FIELDS):
-        variable = dataset[name]
-        if {"latitude", "longitude"} <= set(variable.dims) and min(variable.shape) > 0:
-            picked = {d: 0 for d in variable.dims if d not in ("latitude", "longitude", "level")}
-            shown = variable.isel(picked | ({"level": -1} if "level" in variable.dims else {}))
-            return cast("Figure", map_field(shown.load(), simulated=is_simulated(dataset)).figure)
-    raise UserError("the dataset has no field with latitude and longitude to draw")
 
 
 def draw_colorbar(meshes: Sequence[QuadMesh], units: str) -> None:

@@ -20,7 +20,7 @@ from atmorep_lite.convert import config_from_published, published_names, weights
 from atmorep_lite.fields import canonical_name
 from atmorep_lite.masking import corrupt_as_published, hide_future, hide_slots
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.model.embedding import harmonic_positions
+from atmorep_lite.model.positions import harmonic_positions
 from atmorep_lite.tokens import FieldTokens, detokenize, tokenize
 from atmorep_lite.training.schedule import published_learning_rate
 

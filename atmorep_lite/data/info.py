@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -15,9 +15,12 @@ from atmorep_lite.data.opening import open_dataset
 from atmorep_lite.data.prepared import is_prepared
 from atmorep_lite.data.quality import examine
 from atmorep_lite.data.sampling import is_global
+from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
+from atmorep_lite.layout import is_simulated
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import RenderableType
 
 
@@ -36,7 +39,7 @@ def describe_dataset(dataset: xr.Dataset, *, times: int | None = 4) -> dict[str,
             "longitude": {"points": len(longitude), "from": float(longitude[0]), "to": float(longitude[-1])},
             "global": bool(is_global(longitude)),
         },
-        "simulated": str(dataset.attrs.get("simulated", "")).lower() == "true",
+        "simulated": is_simulated(dataset),
         "megabytes": sum(v.nbytes for v in dataset.data_vars.values()) / 1e6,
     }
     if "time" in dataset.dims:
@@ -108,6 +111,25 @@ def report(path: str | os.PathLike[str], model: ModelConfig | None = None) -> di
     if model is not None:
         found["missing"] = missing_for(dataset, model)
     return found
+
+
+def first_map(dataset: xr.Dataset) -> Figure:
+    """A quick look: the first known field of a dataset at its first time and lowest level.
+
+    Raises
+    ------
+    UserError
+        If the dataset has no field on a grid.
+    """
+    from atmorep_lite.plotting import map_field
+
+    for name in sorted(dataset.data_vars, key=lambda key: (str(key) not in FIELDS, str(key))):
+        variable = dataset[name]
+        if {"latitude", "longitude"} <= set(variable.dims) and min(variable.shape) > 0:
+            picked = {d: 0 for d in variable.dims if d not in ("latitude", "longitude", "level")}
+            shown = variable.isel(picked | ({"level": -1} if "level" in variable.dims else {}))
+            return cast("Figure", map_field(shown.load(), simulated=is_simulated(dataset)).figure)
+    raise UserError("the dataset has no field with latitude and longitude to draw")
 
 
 def screen(found: dict[str, Any]) -> list[RenderableType]:

@@ -75,29 +75,30 @@ def prepare(
     if normalizer is not None:
         _check_statistics(normalizer, wanted)
     names = [str(name) for name in wanted.data_vars]
-    plan = {
+    plan: dict[str, Any] = {
         "format": FORMAT,
         "fields": names,
         "kind": kind if normalizer is None else "given",
+        "levels": [float(level) for level in np.atleast_1d(wanted.coords.get("level", []))],
         "times": _span(wanted),
     }
-    if check:
-        wanted = _sound(wanted, report)
-    begun = out.exists()
-    group = _open_group(out, plan) if begun else None
+    group = _open_group(out, plan) if out.exists() else None
     if group is not None and "complete" in group.attrs:
         report(f"{out} is complete already.")
         return out
-    if group is None or "mean_" + names[0] not in group:
+    if check:
+        wanted = _sound(wanted, report)
+    if group is None or "framed" not in group.attrs:
         report(f"Statistics of {wanted.sizes['time']:,} times.")
         moments = fit_moments(wanted, gaps=gaps)
         _check_finite(moments, names)
         normalizer = normalizer or Normalizer.from_moments(moments, kind)
-        group = _open_group(out, plan)
+        group = zarr.open_group(out, mode="w", zarr_format=3, attributes={"prepared": plan})
         _write_frame(group, wanted, moments, normalizer, chunk_megabytes)
         for name in STATIC_FIELDS:
             if name in dataset:
                 _write_array(group, name, dataset[name].values.astype(np.float32), ("latitude", "longitude"))
+        group.attrs["framed"] = True
     _write_blocks(out, group, wanted, names, report)
     group.attrs["complete"] = True
     return out
@@ -158,7 +159,6 @@ def _open_group(out: Path, plan: dict[str, Any]) -> zarr.Group:
         raise UserError(
             f"{out} was begun with other fields, times or normalisation; remove it or choose another name"
         )
-    group.attrs["prepared"] = plan
     return group
 
 

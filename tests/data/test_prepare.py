@@ -112,6 +112,21 @@ def test_an_interrupted_preparation_goes_on(record: xr.Dataset, store: Path, tmp
     assert told[-1].endswith("is complete already.")
     with pytest.raises(UserError, match="begun with other fields"):
         prepare(record, out, ["temperature"], **settings)
+    with pytest.raises(UserError, match="begun with other fields"):
+        prepare(record, out, FIELDS, **settings | {"levels": [500, 700]})
+
+
+def test_a_frame_that_was_not_finished_is_made_anew(
+    record: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the statistics and the empty arrays of the fields."""
+    out = tmp_path / "frame.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr("atmorep_lite.data.prepare.STATIC_FIELDS", 0)  # not iterable: fails after the frame
+        with pytest.raises(TypeError):
+            prepare(record, out, ["temperature"], gaps=2)
+    prepare(record, out, ["temperature"], gaps=2)
+    assert open_prepared(out)["temperature"].shape == (25, 3, 32, 64)
 
 
 def test_what_lacks_is_derived_or_told(record: xr.Dataset, tmp_path: Path) -> None:
