@@ -1,11 +1,7 @@
-"""The command line: ``atmorep-lite train | demo | evaluate | convert | data info, prepare, simulate``.
-
-Every error that a user can cause is one sentence on stderr and exit code 2.
-"""
+"""Commands on data."""
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
@@ -14,100 +10,10 @@ import typer
 
 from atmorep_lite.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="A small AtmoRep: data, training, demo.")
-data_app = typer.Typer(no_args_is_help=True, help="Make or inspect data.")
-app.add_typer(data_app, name="data")
-
-RunDir = Annotated[Path, typer.Option(help="Folder for weights, log and the state to resume from.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in this folder.")]
+app = typer.Typer(no_args_is_help=True, help="Make or inspect data.")
 
 
-@app.command()
-def train(
-    config: Annotated[str, typer.Argument(help="A preset (demo, shipped, paper, ...) or a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes, as key=value: training.seed=1")
-    ] = None,
-    run_dir: RunDir = Path("runs/run"),
-    resume: Resume = False,
-) -> None:
-    """Train a model; Ctrl-C saves and says how to go on."""
-    from atmorep_lite.config import load_config
-    from atmorep_lite.training.loop import train as run
-    from atmorep_lite.training.progress import ProgressBar
-
-    source = (
-        str(run_dir / "config.yaml")
-        if resume and (run_dir / "config.yaml").exists() and config == "."
-        else config
-    )
-    settings = load_config(source, overrides or [])
-    with ProgressBar() as bar:
-        model = run(settings, run_dir, resume=resume, report=bar)
-    if model is None:
-        again = " ".join(["atmorep-lite train", config, *(overrides or []), f"--run-dir {run_dir} --resume"])
-        typer.echo(f"Stopped and saved. Go on with: {again}")
-        raise typer.Exit(130)
-    typer.echo(f"The trained model is in {run_dir}; load it with AtmoRep.from_pretrained({str(run_dir)!r}).")
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for tables, figures and the attention explorer.")] = Path(
-        "demo"
-    ),
-    resume: Resume = False,
-) -> None:
-    """Train a small AtmoRep on the shipped atmosphere (3 minutes on 2 cores) and show what it can do."""
-    from atmorep_lite.demo import run_demo
-
-    if not run_demo(out, resume=resume):
-        typer.echo(f"Stopped and saved. Go on with: atmorep-lite demo --out {out} --resume")
-        raise typer.Exit(130)
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model (demo) or a model folder.")] = "demo",
-    out: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("skill.csv"),
-) -> None:
-    """Score a model on the shipped test record, beside what it must beat."""
-    from atmorep_lite.data.samples import open_sample
-    from atmorep_lite.evaluation import LEADS, compare, initial_times
-    from atmorep_lite.model import AtmoRep
-    from atmorep_lite.report import print_skill, write_skill
-    from atmorep_lite.verification import skill_table
-
-    trained, truth = AtmoRep.from_pretrained(model), open_sample("test")
-    typer.echo("Fitting the ridge regression and making forecasts: about two minutes.")
-    forecasts = compare(trained, open_sample("train"), truth, initial_times(truth))
-    table = skill_table(forecasts, truth, LEADS)
-    write_skill(table, out)
-    print_skill(table)
-    typer.echo(f"Written to {out}.")
-
-
-@app.command()
-def convert(
-    source: Annotated[str, typer.Argument(help="A published checkpoint folder; with --to-published, ours.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
-    to_published: Annotated[bool, typer.Option("--to-published", help="The way back.")] = False,
-) -> None:
-    """Turn a checkpoint of the published AtmoRep code into a model folder, or back."""
-    from atmorep_lite import published
-
-    if to_published:
-        weights = published.to_published(source, out)
-        typer.echo(f"The published code loads {weights.name} and its JSON from {out}.")
-        return
-    model = published.from_published(source, out)
-    count = sum(weight.numel() for weight in model.parameters())
-    typer.echo(f"{count:,} weights for {', '.join(model.config.names)}.")
-    typer.echo(f"Load them with AtmoRep.from_pretrained({str(out)!r}).")
-    typer.echo("A published folder has no normalisation: set model.normalizer before forecasting.")
-
-
-@data_app.command("info")
+@app.command("info")
 def info_command(
     path: Annotated[str, typer.Argument(help="A Zarr store, NetCDF or GRIB file, or URL.")],
     config: Annotated[str | None, typer.Option(help="Say also what this preset or YAML file lacks.")] = None,
@@ -140,7 +46,7 @@ def info_command(
         typer.echo(f"Drawn to {save_figure(first_map(open_dataset(path)), picture)}.", err=as_json)
 
 
-@data_app.command("prepare")
+@app.command("prepare")
 def prepare_command(
     source: Annotated[str, typer.Argument(help="A Zarr store, NetCDF or GRIB file, or URL.")],
     out: Annotated[Path, typer.Argument(help="Folder to write; if it is there, the work goes on.")],
@@ -203,7 +109,7 @@ def _dask_cluster(address: str) -> AbstractContextManager[object]:
         raise UserError(f"no dask scheduler answers at {address} ({error})") from error
 
 
-@data_app.command("simulate")
+@app.command("simulate")
 def simulate_command(
     out: Annotated[Path, typer.Argument(help="Zarr folder to write.")],
     start: Annotated[str, typer.Option(help="First day of the record, YYYY-MM-DD.")] = "2001-01-01",
@@ -219,12 +125,3 @@ def simulate_command(
         start=start, days=days, every_hours=every_hours, spinup_days=spinup_days, truncation=truncation
     )
     simulate(out, settings, report=typer.echo)
-
-
-def main() -> None:
-    """Entry point of ``atmorep-lite``."""
-    try:
-        app()
-    except UserError as error:
-        print(f"atmorep-lite: {error}", file=sys.stderr)
-        sys.exit(2)
