@@ -120,9 +120,11 @@ def _captured_field(
     columns = np.arange(place.column, place.column + width)
     spacing = float(data.longitude[1] - data.longitude[0])
     longitude = data.longitude[0] + spacing * columns
+    slots = times.reshape(-1, tt)
     template = xr.Dataset(
         {f.name: (("level", "time", "latitude", "longitude"), grid)},
         coords={
+            "time": slots[:, -1],
             "level": list(f.levels),
             "latitude": latitude,
             "longitude": data.longitude[columns % len(data.longitude)],
@@ -130,11 +132,10 @@ def _captured_field(
     )
     here = normalizer.at(latitude, template["longitude"].values)
     physical = here.denormalize(template)[f.name].transpose("level", "time", "latitude", "longitude")
-    newest = times.reshape(-1, tt)
     return CapturedField(
         name=f.name,
         level=np.array(f.levels),
-        time=newest[:, 0] + (newest[:, -1] - newest[:, 0]) // 2,
+        time=slots[:, 0] + (slots[:, -1] - slots[:, 0]) // 2,
         latitude=latitude.reshape(-1, ty).mean(1),
         longitude=longitude.reshape(-1, tx).mean(1),
         token_size=(ty * abs(float(latitude[1] - latitude[0])), tx * spacing),

@@ -1,7 +1,8 @@
 """The physical fields: names as in ERA5 and WeatherBench 2, short names, CF standard names, SI units.
 
 :func:`canonical_name` accepts every other spelling in use: ECMWF short names, the names that the published
-AtmoRep code uses, CF standard names where they mean one field only.  :func:`to_si` converts units where the
+AtmoRep code uses, those of NCAR's copy of ERA5 (``VAR_2T``), CF standard names where they mean one field
+only.  :func:`to_si` converts units where the
 conversion is unambiguous.
 """
 
@@ -72,19 +73,19 @@ _ALL = (
     ),
     Field(
         "2m_temperature", "2t", "air_temperature", "K", "2 m temperature",
-        ("t2m", "t_2m", "2_metre_temperature"), surface=True,
+        ("t2m", "t_2m", "2_metre_temperature", "var_2t"), surface=True,
     ),
     Field(
         "2m_dewpoint_temperature", "2d", "dew_point_temperature", "K", "2 m dew point",
-        ("d2m", "2_metre_dewpoint_temperature"), surface=True,
+        ("d2m", "2_metre_dewpoint_temperature", "var_2d"), surface=True,
     ),
     Field(
         "10m_u_component_of_wind", "10u", "eastward_wind", "m s-1", "10 m eastward wind",
-        ("u10", "u_10m", "10_metre_u_wind_component"), surface=True,
+        ("u10", "u_10m", "10_metre_u_wind_component", "var_10u"), surface=True,
     ),
     Field(
         "10m_v_component_of_wind", "10v", "northward_wind", "m s-1", "10 m northward wind",
-        ("v10", "v_10m", "10_metre_v_wind_component"), surface=True,
+        ("v10", "v_10m", "10_metre_v_wind_component", "var_10v"), surface=True,
     ),
     Field(
         "mean_sea_level_pressure", "msl", "air_pressure_at_mean_sea_level", "Pa", "mean sea-level pressure",
@@ -102,7 +103,7 @@ _ALL = (
     Field("skin_temperature", "skt", "surface_temperature", "K", "skin temperature", surface=True),
     Field(
         "sea_surface_temperature", "sst", "sea_surface_temperature", "K", "sea surface temperature",
-        surface=True,
+        ("sstk",), surface=True,
     ),
     Field(
         "sea_ice_cover", "ci", "sea_ice_area_fraction", "1", "sea ice fraction", ("siconc",), surface=True,

@@ -184,7 +184,7 @@ def _run_config(settings: dict[str, Any], year: str) -> Config:
     data = DataConfig(
         train="era5_model_levels.zarr",
         validation="era5_model_levels.zarr",
-        normalization="local" if local else "global",
+        normalization="monthly_local" if local else "monthly_global",
     )
     return Config(data=data, model=model, masking=masking, training=training)
 

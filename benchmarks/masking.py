@@ -44,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config = load_config("paper")
     fields, masking = config.model.fields, config.masking
-    keys = batch_keys(0, epoch=1, rank=0, step=0, batch_size=BATCH)
+    keys = batch_keys(0, epoch=1, step=0, batch_size=BATCH)
     height = config.model.extent[1]
     scenes = []
     for key in keys:

@@ -143,11 +143,13 @@ def test_truncated_checkpoint(
     assert not (tmp_path / "skill.csv").exists()
 
 
-def test_truncated_training_state(fails: Run, config: Path, tmp_path: Path) -> None:
+def test_only_damaged_checkpoints(fails: Run, config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    run.mkdir()
-    (run / "state.pt").write_bytes(b"PK\x03\x04 not much of a file")
-    assert "state.pt" in fails("train", config, "--run-dir", run, "--resume")
+    (run / "checkpoints" / "0-000200").mkdir(parents=True)
+    (run / "checkpoints" / "0-000200" / "plain.json").write_text("{")
+    (run / "config.yaml").write_text(config.read_text())
+    with pytest.warns(UserWarning, match="0-000200 is damaged"):
+        assert "none of the checkpoints" in fails("train", config, "--run-dir", run, "--resume")
 
 
 def test_nothing_to_resume(fails: Run, config: Path, tmp_path: Path) -> None:
@@ -155,11 +157,11 @@ def test_nothing_to_resume(fails: Run, config: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_is_not_overwritten(fails: Run, config: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "state.pt").write_bytes(b"precious")
-    assert "--resume" in fails("train", config, "--run-dir", run)
-    assert (run / "state.pt").read_bytes() == b"precious"
+    precious = tmp_path / "run" / "checkpoints" / "0-000200" / "plain.json"
+    precious.parent.mkdir(parents=True)
+    precious.write_bytes(b"precious")
+    assert "--resume" in fails("train", config, "--run-dir", tmp_path / "run")
+    assert precious.read_bytes() == b"precious"
 
 
 def test_unknown_model(fails: Run, tmp_path: Path) -> None:

@@ -35,7 +35,24 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_unknown_key(tree: dict) -> None:
     tree["training"]["stages"][1]["lerning_rate"] = 1.0
-    assert "unknown key training.stages.1.lerning_rate; check its spelling" in refused(tree)
+    assert "unknown key training.stages.1.lerning_rate; did you mean learning_rate?" in refused(tree)
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("model.encodr_layers=3", "did you mean encoder_layers"),
+        ("model.fields.0.levles=3", "did you mean levels?"),
+        ("model.grid_skip.widht=3", "did you mean width?"),
+        ("training.guard.spik=3", "did you mean spike?"),
+        ("training.stages=[{prt: all}]", "unknown key training.stages.0.prt; did you mean part?"),
+        ("data.xyz=3", "check its spelling or remove it"),
+    ],
+)
+def test_an_unknown_key_is_told_with_known_ones(override: str, meant: str) -> None:
+    with pytest.raises(UserError, match="the preset demo: unknown key ") as caught:
+        load_config("demo", [override])
+    assert meant in str(caught.value)
 
 
 def test_missing_key(tree: dict) -> None:
@@ -46,15 +63,15 @@ def test_missing_key(tree: dict) -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value", "words"),
     [
-        ("training", "seed", "twelve", "training.seed is 'twelve', but input should be a valid integer"),
-        ("training", "seed", -1, "training.seed is -1, but input should be greater than or equal to 0"),
+        ("training", "seed", "twelve", "training.seed is 'twelve', but it should be a whole number"),
+        ("training", "seed", -1, "training.seed is -1, but it should be greater than or equal to 0"),
         ("training", "clip", 0, "training.clip is 0"),
         ("training", "loss", {}, "training.loss is {}"),
         (
             "training",
             "optimizer",
             "sgd",
-            "training.optimizer is 'sgd', but input should be 'adamw' or 'muon'",
+            "training.optimizer is 'sgd', but it should be 'adamw' or 'muon'",
         ),
         ("training", "stages", [], "training.stages is ()"),
         ("masking", "max_rate", 1.5, "masking.max_rate is 1.5"),

@@ -19,7 +19,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # PyPI name -> conda-forge name, where they differ.
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "eccodes": "python-eccodes"}
 # Extras that do not go into the common environment: `all` repeats the others.
-APART = {"all", "simulate"}
+APART = {"all", "simulate", "track"}
 
 
 def requirements(*, apart: bool = False) -> dict[str, Requirement]:
@@ -27,7 +27,7 @@ def requirements(*, apart: bool = False) -> dict[str, Requirement]:
     project = PYPROJECT["project"]
     lines = list(project["dependencies"])
     for extra, needs in project["optional-dependencies"].items():
-        if extra not in APART or (apart and extra == "simulate"):
+        if extra not in APART or (apart and extra in ("simulate", "track")):
             lines += needs
     found = [Requirement(line) for line in lines]
     return {canonicalize_name(requirement.name): requirement for requirement in found}

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from atmorep_lite.cli.fetch import fetch_command
 from atmorep_lite.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Make or inspect data.")
+app.command("fetch")(fetch_command)
 
 
 @app.command("info")
 def info_command(
-    path: Annotated[str, typer.Argument(help="A Zarr store, NetCDF or GRIB file, or URL.")],
+    path: Annotated[str, typer.Argument(help="A store, file, URL, folder of files, or pattern in quotes.")],
     config: Annotated[str | None, typer.Option(help="Say also what this preset or YAML file lacks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     picture: Annotated[Path | None, typer.Option("--map", help="Draw the first field to this PNG.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Read every time step, not only four.")] = False,
 ) -> None:
     """Say what data hold, what looks wrong in them, and what a configuration would miss."""
     import json
@@ -30,7 +34,8 @@ def info_command(
 
     if picture is not None and picture.suffix != ".png":
         raise UserError(f"maps are drawn as PNG; name the file {picture.with_suffix('.png')}")
-    found = report(path, None if config is None else load_config(config).model)
+    model = None if config is None else load_config(config).model
+    found = report(path, model, times=None if everything else 4, picture=picture)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -38,25 +43,24 @@ def info_command(
         if not console.is_terminal:
             console = Console(width=140)
         console.print(*screen(found), sep="\n\n")
-    if picture is not None:
-        from atmorep_lite.data.info import first_map
-        from atmorep_lite.data.opening import open_dataset
-        from atmorep_lite.figures import save_figure
-
-        typer.echo(f"Drawn to {save_figure(first_map(open_dataset(path)), picture)}.", err=as_json)
+    if "picture" in found:
+        typer.echo(f"Drawn to {found['picture']}.", err=as_json)
 
 
 @app.command("prepare")
 def prepare_command(
-    source: Annotated[str, typer.Argument(help="A Zarr store, NetCDF or GRIB file, or URL.")],
+    source: Annotated[str, typer.Argument(help="A store, file, URL, folder of files, or pattern in quotes.")],
     out: Annotated[Path, typer.Argument(help="Folder to write; if it is there, the work goes on.")],
     config: Annotated[str | None, typer.Option(help="Keep what this preset or YAML file needs.")] = None,
     field: Annotated[list[str] | None, typer.Option(help="Keep this field (several times).")] = None,
     level: Annotated[list[int] | None, typer.Option(help="Keep this level (several times).")] = None,
-    normalization: Annotated[str, typer.Option(help="anomaly, global or local.")] = "anomaly",
+    normalization: Annotated[
+        str, typer.Option(help="anomaly, global or local, or each of them as monthly_...")
+    ] = "anomaly",
     since: Annotated[str | None, typer.Option(help="First time to keep, YYYY-MM-DD.")] = None,
     until: Annotated[str | None, typer.Option(help="Last time to keep.")] = None,
     check: Annotated[bool, typer.Option(help="Look for mistakes and mend what has one meaning only.")] = True,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out missing and wrong times.")] = False,
     gaps: Annotated[int, typer.Option(min=0, help="Measure changes over up to so many time steps.")] = 36,
     statistics: Annotated[
         Path | None, typer.Option(help="Prepared store whose statistics to use, for validation data.")
@@ -67,14 +71,16 @@ def prepare_command(
     from contextlib import nullcontext
 
     from atmorep_lite.config import load_config
+    from atmorep_lite.data.normalisation import KINDS
     from atmorep_lite.data.prepare import prepare, wanted_by
     from atmorep_lite.data.prepared import open_prepared
     from atmorep_lite.data.prepared import statistics as statistics_of
-    from atmorep_lite.training.loop import open_source
+    from atmorep_lite.data.source import open_source
 
-    if normalization not in ("anomaly", "global", "local"):
-        raise UserError(f"there is no normalization {normalization!r}; choose anomaly, global or local")
-    dataset = open_source(source, (since, until) if since or until else None)
+    if normalization not in KINDS:
+        raise UserError(f"there is no normalization {normalization!r}; choose one of {', '.join(KINDS)}")
+    period = (since, until) if since or until else None
+    dataset = open_source(source, period, leave_out_conflicts=True)
     fields, levels = list(field or []), list(level or [])
     if config is not None:
         needed = wanted_by(load_config(config).model)
@@ -87,16 +93,18 @@ def prepare_command(
             out,
             fields,
             levels=levels or None,
-            kind=normalization,  # type: ignore[arg-type]
+            kind=normalization,
             gaps=gaps,
             check=check,
+            skip_bad=skip_bad,
             normalizer=None if statistics is None else statistics_of(open_prepared(statistics)),
             report=typer.echo,
         )
     typer.echo(f"Prepared: {out}. Train on it with data.train={out}")
 
 
-def _dask_cluster(address: str) -> AbstractContextManager[object]:
+@contextmanager
+def _dask_cluster(address: str) -> Iterator[None]:
     try:
         from dask.distributed import Client
     except ImportError as error:
@@ -104,9 +112,12 @@ def _dask_cluster(address: str) -> AbstractContextManager[object]:
             "a cluster needs the package distributed; install it with `pip install distributed`"
         ) from error
     try:
-        return Client(address, timeout=20)
+        # Not the default, which it would stay even if nobody answers.
+        client = Client(address, timeout=20, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(f"no dask scheduler answers at {address} ({error})") from error
+    with client, client.as_current():
+        yield
 
 
 @app.command("simulate")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-RunDir = Annotated[Path, typer.Option(help="Folder for weights, log and the state to resume from.")]
+if TYPE_CHECKING:
+    from atmorep_lite.config import Config
+
+RunDir = Annotated[Path, typer.Option(help="Folder for weights, log and checkpoints.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in this folder.")]
 
 
@@ -24,25 +30,83 @@ def train(
     ] = None,
     run_dir: RunDir = Path("runs/run"),
     resume: Resume = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check data, memory and shapes; say what would happen.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
+    count: Annotated[
+        int | None, typer.Option("--processes", min=1, help="With --dry-run: plan for so many processes.")
+    ] = None,
+    gpu: Annotated[str | None, typer.Option(help="With --dry-run: plan for such GPUs (H100, ...).")] = None,
 ) -> None:
-    """Train a model; Ctrl-C saves and says how to go on."""
+    """Train a model; Ctrl-C saves and says how to go on.
+
+    On several processes: torchrun --nproc-per-node 8 -m atmorep_lite.training CONFIG ...
+    """
     from atmorep_lite.config import load_config
     from atmorep_lite.training.loop import train as run
+    from atmorep_lite.training.processes import processes
     from atmorep_lite.training.progress import ProgressBar
+    from atmorep_lite.zoo.recipe import is_recipe
 
-    source = (
-        str(run_dir / "config.yaml")
-        if resume and (run_dir / "config.yaml").exists() and config == "."
-        else config
-    )
-    settings = load_config(source, overrides or [])
-    with ProgressBar() as bar:
-        model = run(settings, run_dir, resume=resume, report=bar)
+    if is_recipe(config):
+        from atmorep_lite.cli.fluids import train_fluid
+
+        return train_fluid(config, overrides or [], run_dir, resume=resume, dry_run=dry_run)
+    with processes() as group:
+        settings = load_config(
+            str(run_dir / "config.yaml") if resume and config == "." else config, overrides or []
+        )
+        if dry_run:
+            if group.is_first:
+                show_plan(settings, run_dir, count=count or group.count, gpu=gpu, as_json=as_json)
+            return
+        with ProgressBar() if group.is_first else nullcontext(_nothing) as bar:
+            model = run(settings, run_dir, resume=resume, report=bar)
     if model is None:
-        again = " ".join(["atmorep-lite train", config, *(overrides or []), f"--run-dir {run_dir} --resume"])
-        typer.echo(f"Stopped and saved. Go on with: {again}")
+        if group.is_first:
+            again = shlex.join(
+                [*_command(), config, *(overrides or []), "--run-dir", str(run_dir), "--resume"]
+            )
+            typer.echo(f"Stopped and saved. Go on with: {again}")
         raise typer.Exit(130)
-    typer.echo(f"The trained model is in {run_dir}; load it with AtmoRep.from_pretrained({str(run_dir)!r}).")
+    if group.is_first:
+        typer.echo(
+            f"The trained model is in {run_dir}; load it with AtmoRep.from_pretrained({str(run_dir)!r})."
+        )
+
+
+def show_plan(config: Config, run_dir: Path, *, count: int, gpu: str | None, as_json: bool) -> None:
+    """Print what a training would be; exit code 2 if something prevents it."""
+    import json
+
+    from rich.console import Console
+
+    from atmorep_lite.training.plan import plan
+    from atmorep_lite.training.plan_screen import screen
+
+    found = plan(config, processes=count, gpu=gpu, run_dir=run_dir)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=110)
+        for part in screen(found):
+            console.print(part)
+    if found.problems:
+        raise typer.Exit(2)
+
+
+def _command() -> list[str]:
+    """How this was started."""
+    if "WORLD_SIZE" not in os.environ:
+        return ["atmorep-lite", "train"]
+    return ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "atmorep_lite.training"]
+
+
+def _nothing(progress: object) -> None:
+    """What processes other than the first report."""
 
 
 def demo(

@@ -23,7 +23,14 @@ from atmorep_lite.config.model import (
     Triple,
 )
 from atmorep_lite.config.run import Config, DataConfig
-from atmorep_lite.config.training import StageConfig, StartConfig, TrainingConfig, WeightsConfig
+from atmorep_lite.config.training import (
+    GuardConfig,
+    LoraConfig,
+    StageConfig,
+    StartConfig,
+    TrainingConfig,
+    WeightsConfig,
+)
 
 __all__ = [
     "PRESETS",
@@ -33,6 +40,8 @@ __all__ = [
     "DataConfig",
     "FieldConfig",
     "GridSkipConfig",
+    "GuardConfig",
+    "LoraConfig",
     "MaskingConfig",
     "ModelConfig",
     "StageConfig",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from atmorep_lite.config.base import Strict
 from atmorep_lite.config.masking import MaskingConfig
@@ -17,13 +17,23 @@ class DataConfig(Strict):
 
     ``train`` and ``validation`` are paths, URLs, or the names of shipped samples; ``*_period`` cuts
     ``[first, last]`` (inclusive) out of them.
+
+    ``workers``: processes that make batches ahead of time; 0 makes them where the network runs, which does
+    for small data.  ``crops``: samples that share a window of time, so that slow disks are read less often;
+    ``windows``: how many windows are then mixed.  Which samples are drawn depends on ``crops`` and
+    ``windows``, not on ``workers``.
     """
 
     train: str
     validation: str
     train_period: tuple[str, str] | None = None
     validation_period: tuple[str, str] | None = None
-    normalization: Literal["global", "local", "anomaly"] = "anomaly"
+    normalization: Literal[
+        "global", "local", "anomaly", "monthly_global", "monthly_local", "monthly_anomaly"
+    ] = "anomaly"
+    workers: int = Field(default=0, ge=0)
+    crops: int = Field(default=1, ge=1)
+    windows: int = Field(default=64, ge=1)
 
 
 class Config(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -12,12 +13,14 @@ import zarr
 from atmorep_lite.config import ModelConfig
 from atmorep_lite.data.derive import SOURCES, with_derived
 from atmorep_lite.data.opening import open_dataset
-from atmorep_lite.data.prepared import is_prepared
+from atmorep_lite.data.prepared import is_prepared, open_prepared
 from atmorep_lite.data.quality import examine
 from atmorep_lite.data.sampling import is_global
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
 from atmorep_lite.layout import is_simulated
+
+STATISTICS = ("min", "mean", "max")
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,22 +60,25 @@ def describe_dataset(dataset: xr.Dataset, *, times: int | None = 4) -> dict[str,
     if "time" in dataset.dims and times is not None:
         count = dataset.sizes["time"]
         few = dataset.isel(time=np.unique(np.linspace(0, count - 1, min(times, count)).round().astype(int)))
-    found["fields"] = {
-        str(name): {
+    found["fields"] = {}
+    for name, variable in sorted(few.data_vars.items()):
+        if not np.issubdtype(variable.dtype, np.number):
+            continue
+        found["fields"][str(name)] = {
             "units": str(variable.attrs.get("units", "")),
             "dims": [str(dim) for dim in variable.dims],
             "known": str(name) in FIELDS,
-            "min": float(variable.min()),
-            "mean": float(variable.mean(dtype=np.float64)),
-            "max": float(variable.max()),
         }
-        for name, variable in sorted(few.data_vars.items())
-        if np.issubdtype(variable.dtype, np.number)
-    }
+        if times != 0:
+            numbers = (variable.min(), variable.mean(dtype=np.float64), variable.max())
+            computed = xr.merge([n.rename(k) for k, n in zip(STATISTICS, numbers, strict=True)]).compute()
+            found["fields"][str(name)] |= {k: float(computed[k]) for k in STATISTICS}
     found["findings"] = [
         {"kind": f.kind, "name": f.name, "words": f.words, "repairable": f.repairable}
         for f in examine(dataset, times=times)
     ]
+    found["mended"] = [dataset.attrs["repaired"]] if "repaired" in dataset.attrs else []
+    found["times_read"] = few.sizes.get("time", 0) if times is None or times else 0
     return found
 
 
@@ -101,15 +107,38 @@ def missing_for(dataset: xr.Dataset, model: ModelConfig) -> list[str]:
     return lacking
 
 
-def report(path: str | os.PathLike[str], model: ModelConfig | None = None) -> dict[str, Any]:
-    """Open data and describe them; with a model also what they lack for it (``missing``)."""
+def report(
+    path: str | os.PathLike[str],
+    model: ModelConfig | None = None,
+    *,
+    times: int | None = 4,
+    picture: Path | None = None,
+) -> dict[str, Any]:
+    """Open data and describe them.
+
+    Parameters
+    ----------
+    model
+        Say also what they lack for it (``missing``).
+    times
+        As for :func:`describe_dataset`; of a store behind an address nothing is read.
+    picture
+        Draw :func:`first_map` to this file (``picture`` in the report).
+    """
     if is_prepared(path):
         marks = zarr.open_group(path, mode="r").attrs
-        return {"path": os.fspath(path), "prepared": marks["prepared"], "complete": "complete" in marks}
-    dataset = open_dataset(path)
-    found = {"path": os.fspath(path), **describe_dataset(dataset)}
-    if model is not None:
-        found["missing"] = missing_for(dataset, model)
+        found = {"path": os.fspath(path), "prepared": marks["prepared"], "complete": "complete" in marks}
+        dataset = open_prepared(path) if picture is not None else None
+    else:
+        dataset = open_dataset(path, leave_out_conflicts=True)
+        remote = "://" in os.fspath(path)
+        found = {"path": os.fspath(path), **describe_dataset(dataset, times=0 if remote else times)}
+        if model is not None:
+            found["missing"] = missing_for(dataset, model)
+    if picture is not None and dataset is not None:
+        from atmorep_lite.figures import save_figure
+
+        found["picture"] = os.fspath(save_figure(first_map(dataset), picture))
     return found
 
 
@@ -145,6 +174,7 @@ def screen(found: dict[str, Any]) -> list[RenderableType]:
             f"fields     {', '.join(plan['fields'])}\n"
             f"time       {plan['times'][0]} to {plan['times'][1]}\n"
             f"normalised {plan['kind']}"
+            + ("\nleft out   times that were missing or wrong" if plan.get("skip_bad") else "")
         ]
     grid = found["grid"]
     lines = [f"[bold]{escape(found['path'])}[/bold]" + (", simulated" if found["simulated"] else "")]
@@ -164,22 +194,25 @@ def screen(found: dict[str, Any]) -> list[RenderableType]:
         f"size       {found['megabytes']:,.0f} MB in memory, {'global' if grid['global'] else 'regional'}"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("field", "units", "min", "mean", "max", "axes"):
-        right = title in ("min", "mean", "max")
+    for title in ("field", "units", *STATISTICS, "axes"):
+        right = title in STATISTICS
         table.add_column(
             title, justify="right" if right else "left", no_wrap=title != "field", overflow="fold"
         )
     for name, field in found["fields"].items():
-        numbers = (f"{field[k]:.4g}" for k in ("min", "mean", "max"))
+        numbers = (f"{field[k]:.4g}" if k in field else "" for k in STATISTICS)
         axes = [dim for dim in field["dims"] if dim not in ("latitude", "longitude")]
         known = escape(name) if field["known"] else f"[dim]{escape(name)} (unknown)[/dim]"
         table.add_row(known, field["units"], *numbers, " x ".join(axes) or "map")
     blocks: list[RenderableType] = ["\n".join(lines), table]
-    findings = [
+    findings = [f"mended: {escape(words)}" for words in found["mended"]]
+    findings += [
         f"{'can be mended' if f['repairable'] else 'mistake'}: {escape(f['name'])}: {escape(f['words'])}"
         for f in found["findings"]
     ]
-    blocks.append("\n".join(findings) or "Nothing looks wrong in the time steps read.")
+    read = found["times_read"]
+    sound = f"Nothing looks wrong in the {read:,} time steps read." if read else "No values were read."
+    blocks.append("\n".join(findings) or sound)
     if "missing" in found:
         blocks.append("\n".join(found["missing"]) or "Nothing is missing for this configuration.")
     return blocks

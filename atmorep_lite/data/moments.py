@@ -12,23 +12,27 @@ second product is how much fields change in so many steps, the unit in which a m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
 
+from atmorep_lite.data.bad_times import BadTime
 from atmorep_lite.errors import UserError
 
-MONTHS = 12
+#: Finds the times of a record in memory that cannot be used.
+Inspector = Callable[[xr.Dataset], list[BadTime]]
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of every field and grid point, one row for all times or twelve for the months of the year.
+    """Moments of every field and grid point, one row for all times or one for each month of the year.
 
     Attributes
     ----------
+    rows
+        ``[row]``: 0 for all times together, or the months (1 ... 12) that the record has, ascending.
     count
         ``[row]``: number of times.
     mean, squares, low, high
@@ -38,8 +42,11 @@ class Moments:
         Of each field ``[gap, [level]]``: area-weighted mean of ``(x(t + gap) - x(t))^2``, gap 1, 2, ...
     pairs
         ``[gap]``: number of pairs of times behind ``changes``.
+    bad
+        What was found to be wrong, time by time.
     """
 
+    rows: np.ndarray
     count: np.ndarray
     mean: xr.Dataset
     squares: xr.Dataset
@@ -47,74 +54,141 @@ class Moments:
     high: xr.Dataset
     changes: xr.Dataset
     pairs: np.ndarray
+    bad: tuple[BadTime, ...] = field(default=())
 
     def merge(self, other: Moments) -> Moments:
         """The moments of both records together."""
-        count = self.count + other.count
-        a, b = (xr.DataArray(m.count.astype(float), dims="row") for m in (self, other))
+        rows = np.union1d(self.rows, other.rows)
+        one, two = self._on(rows), other._on(rows)
+        a, b = (xr.DataArray(m.count.astype(float), dims="row") for m in (one, two))
         both = (a + b).clip(min=1.0)
-        difference = other.mean - self.mean
-        pairs = self.pairs + other.pairs
-        share = xr.DataArray(other.pairs / np.maximum(pairs, 1), dims="gap")
+        difference = two.mean - one.mean
+        pairs = one.pairs + two.pairs
+        share = xr.DataArray(two.pairs / np.maximum(pairs, 1), dims="gap")
         return Moments(
-            count,
-            self.mean + difference * (b / both),
-            self.squares + other.squares + difference**2 * (a * b / both),
-            xr.where(self.low < other.low, self.low, other.low),
-            xr.where(self.high > other.high, self.high, other.high),
-            self.changes + (other.changes - self.changes) * share,
+            rows,
+            one.count + two.count,
+            one.mean + difference * (b / both),
+            one.squares + two.squares + difference**2 * (a * b / both),
+            xr.where(one.low < two.low, one.low, two.low),
+            xr.where(one.high > two.high, one.high, two.high),
+            one.changes + (two.changes - one.changes) * share,
             pairs,
+            one.bad + two.bad,
+        )
+
+    def _on(self, rows: np.ndarray) -> Moments:
+        """The same with further rows that count nothing; only these months are held in memory before."""
+        if np.array_equal(rows, self.rows):
+            return self
+
+        def wider(part: xr.Dataset, fill: float) -> xr.Dataset:
+            return part.assign_coords(row=self.rows).reindex(row=rows, fill_value=fill).drop_vars("row")
+
+        count = np.zeros(len(rows), int)
+        count[np.searchsorted(rows, self.rows)] = self.count
+        return replace(
+            self,
+            rows=rows,
+            count=count,
+            mean=wider(self.mean, 0.0),
+            squares=wider(self.squares, 0.0),
+            low=wider(self.low, np.inf),
+            high=wider(self.high, -np.inf),
         )
 
 
-def moments_of(piece: xr.Dataset, *, by_month: bool = False, gaps: int = 0, beyond: int = 0) -> Moments:
+def moments_of(
+    piece: xr.Dataset,
+    *,
+    by_month: bool = False,
+    gaps: int = 0,
+    beyond: int = 0,
+    inspect: Inspector | None = None,
+    skip_bad: bool = False,
+) -> Moments:
     """Moments of a record that fits into memory; its last ``beyond`` times serve only to form changes.
 
-    ``gaps``: form changes over 1 ... ``gaps`` steps.
+    ``gaps``: form changes over 1 ... ``gaps`` steps.  ``inspect`` looks for times that are wrong, which
+    ``skip_bad`` leaves out of all moments and changes.
     """
     piece = piece.load()
-    steps = piece.sizes["time"] - beyond
-    own = piece.isel(time=slice(0, steps)).astype(np.float64)
-    rows = own["time"].dt.month.values - 1 if by_month else np.zeros(steps, int)
-    count = np.bincount(rows, minlength=MONTHS if by_month else 1)
+    total = piece.sizes["time"]
+    steps = total - beyond
+    bad = [] if inspect is None else inspect(piece)
+    used = np.ones(total, bool)
+    if skip_bad and bad:
+        used = ~np.isin(piece["time"].values, [found.time for found in bad])
+    mine = piece["time"].values[:steps]
+    own = piece.isel(time=np.flatnonzero(used[:steps])).astype(np.float64)
+    label = own["time"].dt.month.values if by_month else np.zeros(own.sizes["time"], int)
+    rows, count = np.unique(label, return_counts=True)
     parts: dict[str, list[xr.Dataset]] = {name: [] for name in ("mean", "squares", "low", "high")}
-    for row, number in enumerate(count):
-        chosen = own.isel(time=np.flatnonzero(rows == row))
-        mean = chosen.mean("time", skipna=False) if number else chosen.sum("time")
+    for row in rows:
+        chosen = own.isel(time=np.flatnonzero(label == row))
+        mean = chosen.mean("time", skipna=False)
         parts["mean"].append(mean)
         parts["squares"].append(((chosen - mean) ** 2).sum("time", skipna=False))
-        parts["low"].append(chosen.min("time") if number else mean + np.inf)
-        parts["high"].append(chosen.max("time") if number else mean - np.inf)
+        parts["low"].append(chosen.min("time"))
+        parts["high"].append(chosen.max("time"))
+    none = own.isel(time=slice(0, 0)).sum("time").expand_dims(row=0)
+    changes, pairs = _changes(piece, used, steps, gaps)
+    return Moments(
+        rows,
+        count,
+        **{name: xr.concat(part, "row") if part else none for name, part in parts.items()},
+        changes=changes,
+        pairs=pairs,
+        bad=tuple(found for found in bad if found.time in mine),
+    )
+
+
+def _changes(piece: xr.Dataset, used: np.ndarray, steps: int, gaps: int) -> tuple[xr.Dataset, np.ndarray]:
+    """Mean squared change over 1 ... ``gaps`` steps that begin in the first ``steps``; number of pairs."""
     weight = np.cos(np.deg2rad(piece["latitude"]))
     weight = weight / weight.mean()
     changes, pairs = [], []
     for gap in range(1, gaps + 1):
-        last = min(steps, piece.sizes["time"] - gap)
-        pairs.append(max(last, 0))
-        ahead, now = (piece.isel(time=slice(s, s + pairs[-1])).drop_vars("time") for s in (gap, 0))
+        last = max(min(steps, piece.sizes["time"] - gap), 0)
+        first = np.flatnonzero(used[:last] & used[gap : gap + last])
+        pairs.append(len(first))
+        ahead, now = (piece.isel(time=first + k).drop_vars("time") for k in (gap, 0))
         squared = ((ahead - now).astype(np.float64) ** 2 * weight).mean(("latitude", "longitude"))
-        changes.append(squared.mean("time") if last > 0 else squared.sum("time"))
-    empty = own.isel(latitude=0, longitude=0, time=0, drop=True)
-    return Moments(
-        count,
-        **{name: xr.concat(part, "row") for name, part in parts.items()},
-        changes=xr.concat(changes, "gap") if changes else empty.expand_dims(gap=0),
-        pairs=np.array(pairs, int),
+        changes.append(squared.mean("time") if len(first) else squared.sum("time"))
+    if changes:
+        return xr.concat(changes, "gap"), np.array(pairs, int)
+    empty = (
+        piece.isel(latitude=0, longitude=0, drop=True).astype(np.float64).isel(time=slice(0, 0)).sum("time")
     )
+    return empty.expand_dims(gap=0), np.array(pairs, int)
 
 
 def fit_moments(
-    dataset: xr.Dataset, *, by_month: bool = False, gaps: int = 0, piece_megabytes: float = 128.0
+    dataset: xr.Dataset,
+    *,
+    by_month: bool = False,
+    gaps: int = 0,
+    piece_megabytes: float = 128.0,
+    inspect: Inspector | None = None,
+    skip_bad: bool = False,
 ) -> Moments:
     """Moments of a record of any size, read once.
 
     Runs on dask: with threads on this machine, or on the cluster of the ``dask.distributed.Client`` that is
-    active.  Each thread holds one piece, of about ``piece_megabytes``.
+    active.  Each thread holds one piece, of about ``piece_megabytes``.  Pieces and their order of merging do
+    not depend on where they are computed, so the result does not either, to the last bit.
+
+    Parameters
+    ----------
+    by_month
+        One row for each month of the year instead of one for all times.
+    inspect, skip_bad
+        As for :func:`moments_of`.
 
     Raises
     ------
     UserError
-        If there is no time in the dataset.
+        If there is no time in the dataset, or none is left.
     """
     import dask
 
@@ -127,14 +201,17 @@ def fit_moments(
     for part in slices:
         beyond = min(part.stop + gaps, dataset.sizes["time"]) - part.stop
         piece = dataset.isel(time=slice(part.start, part.stop + beyond))
-        found.append(each(piece, by_month=by_month, gaps=gaps, beyond=beyond))
+        options = {"by_month": by_month, "gaps": gaps, "beyond": beyond}
+        found.append(each(piece, inspect=inspect, skip_bad=skip_bad, **options))
     while len(found) > 1:  # a tree, so that merging never waits for the last piece
         found = [
             merge(*pair) if len(pair) == 2 else pair[0]
             for pair in (found[i : i + 2] for i in range(0, len(found), 2))
         ]
     (result,) = dask.compute(found[0])
-    return result
+    if not len(result.rows):
+        raise UserError(f"not one of {dataset.sizes['time']} times is usable, first {result.bad[0].words}")
+    return replace(result, bad=tuple(sorted(result.bad, key=lambda one: one.time)))
 
 
 def time_pieces(dataset: xr.Dataset, megabytes: float) -> list[slice]:

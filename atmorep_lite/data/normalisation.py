@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from calendar import month_name
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -11,20 +12,24 @@ import xarray as xr
 from atmorep_lite.data.moments import Moments, fit_moments
 from atmorep_lite.errors import UserError
 
-Kind = Literal["global", "local", "anomaly"]
+Kind = Literal["global", "local", "anomaly", "monthly_global", "monthly_local", "monthly_anomaly"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class Normalizer:
     """Mean and standard deviation of every field, and what kind they are.
 
-    ``mean`` and ``std`` are Datasets of the fields, with dims ``(level)`` or ``(level, latitude,
-    longitude)``.
+    ``mean`` and ``std`` are Datasets of the fields, with dims ``([month], level)`` or ``([month], level,
+    latitude, longitude)``.
 
     - ``global``: one mean and one standard deviation per field and level.
     - ``local``: both per grid point.
     - ``anomaly``: mean per grid point, one standard deviation of what remains per field and level.  Zero is
       then the local climatological mean, while errors keep their physical proportions between regions.
+    - ``monthly_global``, ``monthly_local``, ``monthly_anomaly``: the same for each month of the year, so that
+      the seasons are taken out as well.  The month is that of each time, for a forecast that of the valid
+      time.  The first two are what the published code calls "global" and "local".
     """
 
     mean: xr.Dataset
@@ -39,20 +44,31 @@ class Normalizer:
         UserError
             If a field is constant, so that nothing could be divided by its standard deviation.
         """
-        return cls.from_moments(fit_moments(dataset), kind)
+        return cls.from_moments(fit_moments(dataset, by_month=kind.startswith("monthly_")), kind)
 
     @classmethod
     def from_moments(cls, moments: Moments, kind: Kind = "anomaly") -> Normalizer:
-        """The same from moments that were computed before."""
+        """The same from moments that were computed before: by month of the year for a monthly kind."""
+        monthly, part = kind.startswith("monthly_"), kind.removeprefix("monthly_")
+        assert monthly == bool(moments.rows[0]), "moments by month belong to a monthly kind"
         space = ("latitude", "longitude")
-        point, squares = (part.isel(row=0) for part in (moments.mean, moments.squares / moments.count[0]))
+        count = xr.DataArray(moments.count, dims="row")
+        point, squares = moments.mean, moments.squares / count
         weights: xr.DataArray = np.cos(np.deg2rad(point["latitude"]))  # type: ignore[assignment]
-        mean = point.weighted(weights).mean(space) if kind == "global" else point
+        mean = point.weighted(weights).mean(space) if part == "global" else point
         spread = squares + (point - mean) ** 2
-        std = (spread if kind == "local" else spread.weighted(weights).mean(space)) ** 0.5
+        std = (spread if part == "local" else spread.weighted(weights).mean(space)) ** 0.5
+        if monthly:
+            mean, std = (kept.rename(row="month").assign_coords(month=moments.rows) for kept in (mean, std))
+        else:
+            mean, std = mean.isel(row=0), std.isel(row=0)
         for name in point.data_vars:
-            if not bool((std[name] > 0).all()):
-                raise UserError(f"{name} does not vary in the data, so it cannot be normalised; leave it out")
+            varies = (std[name] > 0).all([dim for dim in std[name].dims if dim != "month"])
+            if not bool(varies.all()):
+                when = f" in {month_name[int(varies['month'][~varies][0])]}" if monthly else ""
+                raise UserError(
+                    f"{name} does not vary in the data{when}, so it cannot be normalised; leave it out"
+                )
         return cls(mean.astype(np.float32), std.astype(np.float32))
 
     def normalize(self, dataset: xr.Dataset) -> xr.Dataset:
@@ -117,4 +133,25 @@ class Normalizer:
                     f"there are no normalisation statistics for the level {unknown[0]:g}; leave it out"
                 )
             chosen = chosen.sel(level=dataset["level"])
-        return chosen
+        return _of_months(chosen, dataset) if "month" in chosen.dims else chosen
+
+
+def _of_months(statistics: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
+    """Monthly statistics ``[month, ...]`` for each (valid) time of the data, ``[time, ...]``."""
+    if "time" not in dataset.coords:
+        raise UserError("the normalisation is by month, so the data need the coordinate time")
+    valid = dataset["time"]
+    if "prediction_timedelta" in dataset.coords:
+        valid = valid + dataset["prediction_timedelta"]
+    month = valid.dt.month
+    for name, variable in statistics.data_vars.items():
+        if "month" not in variable.dims:
+            continue
+        one = variable.isel({dim: 0 for dim in variable.dims if dim != "month"})
+        unknown = np.setdiff1d(month, one.dropna("month")["month"])
+        if len(unknown):
+            raise UserError(
+                f"there are no normalisation statistics of {name} for {month_name[int(unknown[0])]}, which "
+                "the training data lack; train on whole years, or without a monthly normalization"
+            )
+    return statistics.sel(month=month).drop_vars("month")

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Sequence
 from numbers import Real
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from atmorep_lite.data.canonical import canonical
-from atmorep_lite.data.reading import read
+from atmorep_lite.data.folders import data_files, read_files
+from atmorep_lite.data.reading import is_zarr, read
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import canonical_name
 
 
-def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
+def open_dataset(path: str | os.PathLike[str], *, leave_out_conflicts: bool = False) -> xr.Dataset:
     """Open atmospheric data lazily, in the canonical layout.
 
     Parameters
     ----------
     path
-        A Zarr store (folder, ``.zip``, or URL beginning with http, gs or s3), a NetCDF or a GRIB file.
+        A Zarr store (folder, ``.zip``, or URL beginning with http, gs or s3), a NetCDF or a GRIB file, a zip
+        file of such, a folder of such, or a pattern such as ``"era5/*.nc"``.
+    leave_out_conflicts
+        Leave out times that occur twice with different values instead of raising; the attribute
+        ``found_on_opening`` tells them.
 
     Returns
     -------
@@ -43,11 +50,30 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     >>> ds.temperature.sel(level=500)  # doctest: +SKIP
     """
     try:
-        return canonical(read(path))
+        return _opened(os.fspath(path), leave_out_conflicts)
     except UserError as error:
         if os.fspath(path) in str(error):
             raise
         raise UserError(f"{os.fspath(path)}: {error}") from error.__cause__
+
+
+def _opened(path: str, leave_out: bool) -> xr.Dataset:
+    place = Path(path).expanduser()
+    if "://" in path or is_zarr(place):
+        return canonical(read(path), leave_out=leave_out)
+    if "*" in path and not place.exists():
+        files = sorted(Path(name) for name in glob.glob(str(place), recursive=True))
+        if not files:
+            raise UserError(f"there is no file like {path}; check the path")
+        return read_files(files, leave_out=leave_out)
+    if place.is_dir():
+        files = data_files(place)
+        if not files:
+            raise UserError(
+                f"the folder {place} is not a Zarr store and holds no Zarr, NetCDF or GRIB; check the path"
+            )
+        return read_files(files, leave_out=leave_out)
+    return canonical(read(path), leave_out=leave_out)
 
 
 def select(

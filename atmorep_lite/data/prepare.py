@@ -10,8 +10,12 @@ needs (:mod:`atmorep_lite.data.prepared`).
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +24,18 @@ import xarray as xr
 import zarr
 
 from atmorep_lite.config import ModelConfig
-from atmorep_lite.data.canonical import STATIC_FIELDS
+from atmorep_lite.data.axes import STATIC_FIELDS
+from atmorep_lite.data.bad_times import bad_times, together
 from atmorep_lite.data.derive import with_derived
 from atmorep_lite.data.moments import Moments, fit_moments
 from atmorep_lite.data.normalisation import Kind, Normalizer
 from atmorep_lite.data.opening import select
-from atmorep_lite.data.quality import examine, refuse, repaired
+from atmorep_lite.data.quality import examine, refuse, regular_times, repaired
+from atmorep_lite.data.writing import missing_blocks, write_array, write_blocks, write_frame
 from atmorep_lite.errors import UserError
 
-FORMAT = 1
-LARGEST = 32767  # of 16-bit integers
-MISSING = -32768
+FORMAT = 2
+SKIP_HINT = "or leave the wrong times out with --skip-bad (`data info --all` lists them)"
 
 
 def prepare(
@@ -44,6 +49,7 @@ def prepare(
     chunk_megabytes: float = 64.0,
     normalizer: Normalizer | None = None,
     check: bool = True,
+    skip_bad: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Write a prepared store; interrupted, it goes on where it stopped.
@@ -61,14 +67,19 @@ def prepare(
     normalizer
         Statistics to use instead of this record's, for data that a trained model shall read.
     check
-        Look for mistakes (:func:`~atmorep_lite.data.quality.examine`) and mend what has one meaning only.
+        Look for mistakes (:func:`~atmorep_lite.data.quality.examine`) and mend what has one meaning only;
+        then every time is looked at while the statistics are computed.  Without it only NaN are refused.
+    skip_bad
+        Leave out times that are missing or wrong instead of refusing the record.  The store keeps an axis of
+        equally spaced times; its variable ``sound`` says which of them can be used.
     report
         Told what is being done.
 
     Raises
     ------
     UserError
-        If a field is missing, has gaps or looks wrong; if ``out`` holds something else.
+        If a field is missing, has gaps or looks wrong, all mistakes together; if ``out`` holds something
+        else, or the disk is full.  What was written until then is used when the same call is repeated.
     """
     out = Path(out)
     wanted = _chosen(dataset, fields, levels)
@@ -79,28 +90,37 @@ def prepare(
         "format": FORMAT,
         "fields": names,
         "kind": kind if normalizer is None else "given",
+        "statistics": None if normalizer is None else _digest(normalizer, names),
         "levels": [float(level) for level in np.atleast_1d(wanted.coords.get("level", []))],
         "times": _span(wanted),
+        "gaps": gaps,
+        "skip_bad": skip_bad,
     }
     group = _open_group(out, plan) if out.exists() else None
-    if group is not None and "complete" in group.attrs:
+    if group is not None and "complete" in group.attrs and not missing_blocks(out, group, names):
         report(f"{out} is complete already.")
         return out
-    if check:
-        wanted = _sound(wanted, report)
-    if group is None or "framed" not in group.attrs:
-        report(f"Statistics of {wanted.sizes['time']:,} times.")
-        moments = fit_moments(wanted, gaps=gaps)
-        _check_finite(moments, names)
-        normalizer = normalizer or Normalizer.from_moments(moments, kind)
-        group = zarr.open_group(out, mode="w", zarr_format=3, attributes={"prepared": plan})
-        _write_frame(group, wanted, moments, normalizer, chunk_megabytes)
-        for name in STATIC_FIELDS:
-            if name in dataset:
-                _write_array(group, name, dataset[name].values.astype(np.float32), ("latitude", "longitude"))
-        group.attrs["framed"] = True
-    _write_blocks(out, group, wanted, names, report)
-    group.attrs["complete"] = True
+    wanted = _sound(wanted, check, skip_bad, report)
+    with _full_disk_told(out):
+        if group is None or "framed" not in group.attrs:
+            report(f"Statistics of {wanted.sizes['time']:,} times.")
+            moments = _all_moments(wanted, kind, gaps, normalizer, check, skip_bad)
+            sound = _sound_times(wanted, moments, skip_bad, report)
+            if normalizer is None:
+                parts = [Normalizer.from_moments(part, kind) for part in moments.values()]
+                mean, std = (xr.merge([getattr(p, side) for p in parts]) for side in ("mean", "std"))
+                normalizer = Normalizer(mean, std)
+            group = zarr.open_group(out, mode="w", zarr_format=3, attributes={"prepared": plan})
+            write_frame(group, wanted, moments, normalizer, chunk_megabytes)
+            if skip_bad:
+                write_array(group, "sound", sound, ("time",), {"long_name": "whether the time can be used"})
+            for name in STATIC_FIELDS:
+                if name in dataset:
+                    values = dataset[name].values.astype(np.float32)
+                    write_array(group, name, values, ("latitude", "longitude"))
+            group.attrs["framed"] = True
+        write_blocks(out, group, wanted, names, report)
+        group.attrs["complete"] = True
     return out
 
 
@@ -120,20 +140,59 @@ def _chosen(dataset: xr.Dataset, fields: Sequence[str], levels: Sequence[int] | 
             raise UserError(
                 f"the data have the axis {axis}; select one {axis} of them, training wants analyses"
             )
-    spacing = np.diff(chosen["time"].values)
-    if len(spacing) and (spacing != spacing[0]).any():
-        raise UserError("the time steps of the data are not equally spaced; select a gap-free period")
     return chosen.transpose("time", ..., "latitude", "longitude")
 
 
-def _sound(wanted: xr.Dataset, report: Callable[[str], None]) -> xr.Dataset:
-    found = examine(wanted)
-    for finding in found:
-        if finding.repairable:
-            report(f"Mended {finding.name}: {finding.words}.")
-    wanted, rest = repaired(wanted, found)
-    refuse(rest)
-    return wanted
+def _sound(wanted: xr.Dataset, check: bool, skip_bad: bool, report: Callable[[str], None]) -> xr.Dataset:
+    """Mended and with equally spaced times, or refused.  Reads few times: a look before the long reading."""
+    if check:
+        found = examine(wanted)
+        for finding in found:
+            if finding.repairable:
+                report(f"Mended {finding.name}: {finding.words}.")
+        wanted, rest = repaired(wanted, found)
+        if not skip_bad:
+            refuse(rest, advice=SKIP_HINT)
+    regular = regular_times(wanted["time"].values)
+    if np.array_equal(regular, wanted["time"].values):
+        return wanted
+    if not skip_bad:
+        raise UserError(
+            f"the time steps of the data are not equally spaced; select a gap-free period, {SKIP_HINT}"
+        )
+    return wanted.reindex(time=regular)
+
+
+def _all_moments(
+    wanted: xr.Dataset, kind: Kind, gaps: int, given: Normalizer | None, check: bool, skip_bad: bool
+) -> dict[str, Moments]:
+    """Moments field by field, so that those of one field at a time are in memory."""
+    moments = {}
+    for name in map(str, wanted.data_vars):
+        by_month = kind.startswith("monthly_") if given is None else "month" in given.mean[name].dims
+        moments[name] = fit_moments(
+            wanted[[name]],
+            by_month=by_month,
+            gaps=gaps,
+            inspect=partial(bad_times, plausible=check),
+            skip_bad=skip_bad,
+        )
+    return moments
+
+
+def _sound_times(
+    wanted: xr.Dataset, moments: dict[str, Moments], skip_bad: bool, report: Callable[[str], None]
+) -> np.ndarray:
+    """``[time]``: whether no field is wrong; if one is, it is refused or reported."""
+    bad = [one for part in moments.values() for one in part.bad]
+    findings = together(bad)
+    if not skip_bad:
+        refuse(findings, advice=SKIP_HINT)
+    sound = ~np.isin(wanted["time"].values, [one.time for one in bad])
+    for finding in findings:
+        report(f"Skipped {finding.name}: {finding.words}.")
+    report(f"{sound.sum():,} of {len(sound):,} times are sound.")
+    return sound
 
 
 def _check_statistics(normalizer: Normalizer, wanted: xr.Dataset) -> None:
@@ -142,6 +201,20 @@ def _check_statistics(normalizer: Normalizer, wanted: xr.Dataset) -> None:
         known = name in normalizer.mean and name in normalizer.std
         if not known or (levels is not None and not np.isin(levels, normalizer.mean[name]["level"]).all()):
             raise UserError(f"the statistics to use have no {name}, or not on all levels; leave it out")
+        normalizer.normalize(wanted[[name]].isel(time=slice(0, 1)))  # lazily: the grid must fit
+        if "month" in normalizer.mean[name].dims:
+            lacking = np.setdiff1d(wanted["time"].dt.month, normalizer.mean["month"])
+            if len(lacking):
+                raise UserError(f"the statistics to use have no month {lacking[0]}; leave it out")
+
+
+def _digest(normalizer: Normalizer, names: Sequence[str]) -> str:
+    """A fingerprint of the statistics of some fields."""
+    found = hashlib.sha256()
+    for part in (normalizer.mean, normalizer.std):
+        for name in names:
+            found.update(np.ascontiguousarray(part[name].values).tobytes())
+    return found.hexdigest()
 
 
 def _span(dataset: xr.Dataset) -> list[str]:
@@ -157,103 +230,20 @@ def _open_group(out: Path, plan: dict[str, Any]) -> zarr.Group:
         raise UserError(f"{out} is another Zarr store; choose another name for the prepared one")
     if found is not None and found != plan:
         raise UserError(
-            f"{out} was begun with other fields, times or normalisation; remove it or choose another name"
+            f"{out} was begun with other fields, times, statistics or options; "
+            "remove it or choose another name"
         )
     return group
 
 
-def _check_finite(moments: Moments, names: Sequence[str]) -> None:
-    for name in names:
-        if not np.isfinite(moments.mean[name].values).all():
-            raise UserError(f"{name} has values that are NaN or infinite; fill them or select other times")
-
-
-def _write_frame(
-    group: zarr.Group, wanted: xr.Dataset, moments: Moments, normalizer: Normalizer, chunk_megabytes: float
-) -> None:
-    """Coordinates, statistics, and empty arrays for the fields."""
-    time = wanted["time"].values.astype("datetime64[s]")
-    since = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-    _write_array(group, "time", time.astype(np.int64), ("time",), since)
-    for axis in ("level", "latitude", "longitude"):
-        if axis in wanted.coords:
-            _write_array(group, axis, wanted[axis].values, (axis,), dict(wanted[axis].attrs))
-    _write_array(group, "gap", np.arange(1, len(moments.pairs) + 1), ("gap",))
-    for name, variable in normalizer.to_dataset().items():
-        _write_array(group, str(name), variable.values, tuple(map(str, variable.dims)))
-    for name in map(str, wanted.data_vars):
-        variable = wanted[name]
-        mean, std = normalizer.mean[name], normalizer.std[name]
-        typical = std.mean(set(std.dims) & {"latitude", "longitude"})
-        change = (moments.changes[name] ** 0.5 / typical).transpose("gap", ...)
-        _write_array(group, f"change_{name}", change.values.astype(np.float32), tuple(map(str, change.dims)))
-        extremes = [abs((getattr(moments, side)[name] - mean) / std).max() for side in ("low", "high")]
-        a_step = int(np.prod(variable.shape[1:])) * 2
-        block = max(1, min(variable.shape[0], int(chunk_megabytes * 1e6 / a_step)))
-        group.create_array(
-            name,
-            shape=variable.shape,
-            chunks=(block, *variable.shape[1:]),
-            dtype="<i2",
-            compressors=None,
-            fill_value=MISSING,
-            dimension_names=tuple(map(str, variable.dims)),
-            attributes={
-                **{key: str(value) for key, value in variable.attrs.items()},
-                "units": "1",
-                "scale_factor": float(max(extremes)) / LARGEST,
-                "units_before": str(variable.attrs.get("units", "")),
-            },
-        )
-
-
-def _write_array(
-    group: zarr.Group,
-    name: str,
-    values: np.ndarray,
-    dims: tuple[str, ...],
-    attrs: dict[str, Any] | None = None,
-) -> None:
-    group.create_array(name, data=np.ascontiguousarray(values), dimension_names=dims, attributes=attrs or {})
-
-
-def _write_blocks(
-    out: Path, group: zarr.Group, wanted: xr.Dataset, names: Sequence[str], report: Callable[[str], None]
-) -> None:
-    import dask
-
-    tasks = []
-    for name in names:
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        block = array.chunks[0]
-        frame = [_beside(_values(group, f"{part}_{name}"), array.ndim - 1) for part in ("mean", "std")]
-        for start in range(0, array.shape[0], block):
-            if (out / name / "c" / "/".join([str(start // block), *"0" * (array.ndim - 1)])).exists():
-                continue
-            piece = wanted[name].isel(time=slice(start, start + block)).data
-            tasks.append(dask.delayed(_write_block)(str(out), name, start, piece, *frame))
-    report(f"{len(tasks)} chunks to write.")
-    together = os.cpu_count() or 1
-    for i in range(0, len(tasks), together):
-        dask.compute(*tasks[i : i + together])
-        report(f"{min(i + together, len(tasks))} of {len(tasks)} chunks written.")
-
-
-def _values(group: zarr.Group, name: str) -> np.ndarray:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return np.asarray(array[...])
-
-
-def _beside(statistics: np.ndarray, axes: int) -> np.ndarray:
-    """``[(level)]`` or ``[(level), y, x]``, with as many axes as ``[(level), y, x]``."""
-    return statistics.reshape(*statistics.shape, *[1] * (axes - statistics.ndim))
-
-
-def _write_block(out: str, name: str, start: int, values: Any, mean: np.ndarray, std: np.ndarray) -> None:
-    array = zarr.open_group(out, mode="r+")[name]
-    assert isinstance(array, zarr.Array)
-    scale = np.float32(str(array.attrs["scale_factor"]))
-    packed = np.rint((np.asarray(values, np.float32) - mean) / (std * scale))
-    array[start : start + len(packed)] = packed.clip(-LARGEST, LARGEST).astype(np.int16)
+@contextmanager
+def _full_disk_told(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"the disk of {out} is full; make room and run the same command again, "
+            "which goes on where this one stopped"
+        ) from error

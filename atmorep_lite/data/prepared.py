@@ -51,22 +51,22 @@ class PackedField:
         out: np.ndarray | None = None,
     ) -> np.ndarray:
         """``[level, time, latitude, longitude]`` float32 of a box; columns may wrap around the globe."""
-        count = 1 if len(self.shape) == 3 else self.shape[1] if self.levels is None else len(self.levels)
+        count = 1 if len(self.shape) == 3 else self.shape[1]
+        levels = range(count) if self.levels is None else self.levels
         if out is None:
-            out = np.empty((count, steps, height, len(columns)), np.float32)
+            out = np.empty((len(levels), steps, height, len(columns)), np.float32)
+        parts = runs(columns)
         done = 0
         while done < steps:
             number, first = divmod(self.first + start + done, self.chunk[0])
             length = min(steps - done, self.chunk[0] - first)
-            piece = self._block(number)[first : first + length, ..., row : row + height, :]
-            piece = (
-                piece[:, None] if piece.ndim == 3 else piece if self.levels is None else piece[:, self.levels]
-            )
+            block = self._block(number)[first : first + length].reshape(length, count, *self.shape[-2:])
             at = 0
-            for part in _runs(columns):
-                width = part.stop - part.start
-                out[:, done : done + length, :, at : at + width] = piece[..., part].swapaxes(0, 1)
-                at += width
+            for part in parts:
+                here = slice(at, at + part.stop - part.start)
+                for k, level in enumerate(levels):  # a list of levels as an index would copy whole rows
+                    out[k, done : done + length, :, here] = block[:, level, row : row + height, part]
+                at = here.stop
             done += length
         out *= self.scale
         return out
@@ -79,14 +79,14 @@ class PackedField:
 @lru_cache(maxsize=1024)
 def _mapped(path: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return np.memmap(path, np.dtype("<i2"), mode="r", shape=shape)
+        return np.asarray(np.memmap(path, np.dtype("<i2"), mode="r", shape=shape))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is missing or cut short ({error}); remove it and prepare the store again"
         ) from error
 
 
-def _runs(columns: np.ndarray) -> list[slice]:
+def runs(columns: np.ndarray) -> list[slice]:
     """Consecutive columns as slices: one, or two where they wrap around the globe."""
     breaks = np.flatnonzero(np.diff(columns) != 1) + 1
     return [slice(int(part[0]), int(part[-1]) + 1) for part in np.split(columns, breaks)]
@@ -145,7 +145,10 @@ def packed_field(prepared: xr.Dataset, field: FieldConfig) -> PackedField:
 
 
 def typical_changes(prepared: xr.Dataset, field: FieldConfig, steps: int) -> np.ndarray:
-    """Root mean square of ``x(t + gap) - x(t)``, measured in preparation: ``[level, gap]``, gap 1 ... steps.
+    """The tendency spread: root mean square of ``x(t + gap) - x(t)``, ``[level, gap]``, gap 1 ... steps.
+
+    In units of the field's typical standard deviation, area-weighted, over all pairs of times of the record
+    from which the store was prepared (its variable ``change_FIELD``).
 
     Raises
     ------

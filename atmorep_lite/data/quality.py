@@ -7,6 +7,7 @@ error, for :func:`refuse`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,10 +15,24 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from atmorep_lite.data.plausible import (
+    FILL_VALUES,
+    HUGE,
+    LOWER_TROPOSPHERE,
+    MIX_UPS,
+    PLAUSIBLE,
+    POLES,
+    SEA_ONLY,
+    Plausible,
+)
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
 
-Kind = Literal["missing times", "not finite", "fill values", "units", "upside down", "out of range"]
+Kind = Literal[
+    "missing times", "repeated times", "not finite", "fill values", "units", "upside down", "out of range"
+]
+#: Attribute of a dataset in which opening leaves what it found: JSON, a list of ``[kind, name, words]``.
+FOUND = "found_on_opening"
 
 
 @dataclass(frozen=True)
@@ -39,62 +54,34 @@ class Finding:
         return self.factor is not None or self.kind == "upside down"
 
 
-@dataclass(frozen=True)
-class Plausible:
-    """Limits that no value in the troposphere or stratosphere exceeds, and of its mean, SI units."""
-
-    low: float
-    high: float
-    mean_low: float
-    mean_high: float
-
-
-_WIND = Plausible(-250.0, 250.0, -100.0, 100.0)
-PLAUSIBLE = {
-    "temperature": Plausible(150.0, 345.0, 180.0, 310.0),
-    "2m_temperature": Plausible(170.0, 345.0, 200.0, 325.0),
-    "sea_surface_temperature": Plausible(255.0, 320.0, 265.0, 310.0),
-    "u_component_of_wind": _WIND,
-    "v_component_of_wind": _WIND,
-    "10m_u_component_of_wind": _WIND,
-    "10m_v_component_of_wind": _WIND,
-    "specific_humidity": Plausible(-1e-3, 0.05, 0.0, 0.03),
-    "geopotential": Plausible(-1.5e4, 6e5, -5e3, 5.5e5),
-    "vorticity": Plausible(-5e-3, 5e-3, -1e-4, 1e-4),
-    "divergence": Plausible(-5e-3, 5e-3, -1e-4, 1e-4),
-    "vertical_velocity": Plausible(-60.0, 60.0, -1.0, 1.0),
-    "mean_sea_level_pressure": Plausible(8.4e4, 1.1e5, 9.6e4, 1.05e5),
-    "surface_pressure": Plausible(4e4, 1.1e5, 5e4, 1.05e5),
-    "total_precipitation": Plausible(-1e-4, 0.5, 0.0, 0.05),
-}
-#: Mistakes of units that are seen in practice: ``x_SI = factor * x + offset``, and what the values are.
-MIX_UPS = {
-    "temperature": ((1.0, 273.15, "degrees Celsius"),),
-    "2m_temperature": ((1.0, 273.15, "degrees Celsius"),),
-    "sea_surface_temperature": ((1.0, 273.15, "degrees Celsius"),),
-    "mean_sea_level_pressure": ((100.0, 0.0, "hPa"),),
-    "surface_pressure": ((100.0, 0.0, "hPa"),),
-    "specific_humidity": ((1e-3, 0.0, "g kg-1"),),
-}
-FILL_VALUES = (9999.0, -9999.0, 999.0, -999.0, 99999.0, -99999.0, 32767.0, -32767.0, -32768.0)
-HUGE = 1e12
-SEA_ONLY = {"sea_surface_temperature", "sea_ice_cover"}  # missing over land
-
-
 def examine(dataset: xr.Dataset, *, times: int | None = 12) -> list[Finding]:
     """All that looks wrong in a canonical dataset.
 
     Parameters
     ----------
     times
-        How many time steps to read, spread over the record, first and last among them; None for all of them.
-        Times are checked completely in any case.
+        How many time steps to read, spread over the record, first and last among them; None for all of them,
+        piece by piece; 0 for none.  Times are checked completely in any case.
 
     Returns
     -------
     Findings, empty if nothing looks wrong.
     """
-    return [*_times(dataset), *_orientation(dataset), *_values(dataset, times)]
+    if times is None:
+        from atmorep_lite.data.bad_times import examine_all
+
+        return examine_all(dataset)
+    told = [Finding(*found) for found in json.loads(dataset.attrs.get(FOUND, "[]"))]
+    if times == 0:
+        return [*told, *_times(dataset)]
+    return [*told, *_times(dataset), *_orientation(dataset, times), *_values(dataset, times)]
+
+
+def times_in_words(times: Sequence[np.datetime64] | np.ndarray, most: int = 4) -> str:
+    """``2 times, 2001-01-01T03:00 and 2001-01-02T06:00``."""
+    shown = [str(np.datetime_as_string(time, "m")) for time in times[:most]]
+    more = f" and {len(times) - most} more" if len(times) > most else ""
+    return f"{len(times)} time{'s' if len(times) > 1 else ''} ({', '.join(shown)}{more})"
 
 
 def repaired(dataset: xr.Dataset, findings: Iterable[Finding]) -> tuple[xr.Dataset, list[Finding]]:
@@ -117,8 +104,8 @@ def repaired(dataset: xr.Dataset, findings: Iterable[Finding]) -> tuple[xr.Datas
     return dataset, rest
 
 
-def refuse(findings: Sequence[Finding], *, origin: str = "the data") -> None:
-    """Raise one error that tells all findings.
+def refuse(findings: Sequence[Finding], *, origin: str = "the data", advice: str = "") -> None:
+    """Raise one error that tells all findings, and further advice.
 
     Raises
     ------
@@ -127,7 +114,19 @@ def refuse(findings: Sequence[Finding], *, origin: str = "the data") -> None:
     """
     if findings:
         told = "; ".join(f"{found.name}: {found.words}" for found in findings)
-        raise UserError(f"{origin} cannot be used as they are. {told}. Mend this, or select what is sound")
+        todo = (
+            f"Mend this, select what is sound, {advice}" if advice else "Mend this, or select what is sound"
+        )
+        raise UserError(f"{origin} cannot be used as they are. {told}. {todo}")
+
+
+def regular_times(time: np.ndarray) -> np.ndarray:
+    """Equally spaced times from the first to the last, at the most frequent step."""
+    if len(time) < 3:
+        return time
+    kinds, counts = np.unique(np.diff(time), return_counts=True)
+    step = kinds[counts.argmax()]
+    return np.arange(time[0], time[-1] + step // 2, step)
 
 
 def _times(dataset: xr.Dataset) -> Iterator[Finding]:
@@ -143,37 +142,55 @@ def _times(dataset: xr.Dataset) -> Iterator[Finding]:
     if "prediction_timedelta" in dataset.dims or (steps == usual).all():
         return
     wide = np.flatnonzero(steps > usual)
-    missing = int((np.round(steps[wide] / usual) - 1).sum())
-    after = np.datetime_as_string(time[wide[0]], "m") if len(wide) else ""
+    lengths = np.round(steps[wide] / usual).astype(int) - 1
+    missing = int(lengths.sum())
     if missing:
+        gaps = [
+            f"{n} after {np.datetime_as_string(time[k], 'm')}" for n, k in zip(lengths, wide, strict=True)
+        ]
+        more = f" and {len(gaps) - 4} more gaps" if len(gaps) > 4 else ""
         hours = usual / np.timedelta64(1, "h")
         yield Finding(
             "missing times",
             "time",
-            f"{missing} of the {hours:g}-hourly times are missing, first after {after}",
+            f"{missing} of the {hours:g}-hourly times are missing ({', '.join(gaps[:4])}{more})",
         )
     narrow = np.flatnonzero(steps < usual)
     if len(narrow):
-        at = np.datetime_as_string(time[narrow[0] + 1], "m")
         yield Finding(
-            "missing times", "time", f"{len(narrow)} times lie between the regular ones, first {at}"
+            "missing times",
+            "time",
+            f"{times_in_words(time[narrow + 1])} lie between the regular ones",
         )
 
 
-def _orientation(dataset: xr.Dataset) -> Iterator[Finding]:
-    """Antarctica is high and land, the Arctic is neither."""
-    for name, least in (("geopotential_at_surface", 8000.0), ("land_sea_mask", 0.5)):
+def _orientation(dataset: xr.Dataset, times: int | None) -> Iterator[Finding]:
+    for name, least, seen in POLES:
         if name not in dataset or not {"latitude", "longitude"} <= set(dataset[name].dims):
             continue
-        zonal = dataset[name].mean([d for d in dataset[name].dims if d != "latitude"]).load()
-        north, south = (zonal.where(sign * zonal["latitude"] > 80).mean().item() for sign in (1, -1))
-        if np.isfinite(north) and np.isfinite(south) and north - south > least:
+        variable = _few_times(dataset[name], times)
+        if "level" in variable.dims:
+            variable = variable.isel(level=-1)
+            if variable["level"] < LOWER_TROPOSPHERE.get(dataset["level"].attrs.get("level_type"), np.inf):
+                continue
+        zonal = variable.load().median("longitude")  # which a few wrong values do not change
+        north, south = (zonal.where(sign * zonal["latitude"] > 80).mean("latitude") for sign in (1, -1))
+        more = float(((north - south) * np.sign(least)).max())
+        if abs(least) < more < 10 * abs(least):
             yield Finding(
                 "upside down",
                 "latitude",
-                f"south and north are swapped, for {name} shows Antarctica in the north",
+                f"south and north are swapped, for {name} shows {seen} in the north",
             )
             return
+
+
+def _few_times(variable: xr.DataArray, times: int | None) -> xr.DataArray:
+    """So many times spread over the record, first and last among them; None for all."""
+    if "time" not in variable.dims or times is None:
+        return variable
+    count = variable.sizes["time"]
+    return variable.isel(time=np.unique(np.linspace(0, count - 1, min(times, count)).round().astype(int)))
 
 
 def _values(dataset: xr.Dataset, times: int | None) -> Iterator[Finding]:
@@ -181,17 +198,14 @@ def _values(dataset: xr.Dataset, times: int | None) -> Iterator[Finding]:
         name = str(key)
         if not np.issubdtype(variable.dtype, np.number):
             continue
-        if "time" in variable.dims and times is not None:
-            count = variable.sizes["time"]
-            chosen = np.unique(np.linspace(0, count - 1, min(times, count)).round().astype(int))
-            variable = variable.isel(time=chosen)
-        yield from _one_variable(name, variable.load())
+        yield from one_variable(name, _few_times(variable, times).load())
 
 
-def _one_variable(name: str, variable: xr.DataArray) -> Iterator[Finding]:
+def one_variable(name: str, variable: xr.DataArray, *, everywhere: bool = False) -> Iterator[Finding]:
+    """Findings in one variable in memory; ``everywhere``: fields of the sea must have values on land too."""
     values = variable.values
     bad = ~np.isfinite(values)
-    if bad.any() and name not in SEA_ONLY:
+    if bad.any() and (everywhere or name not in SEA_ONLY):
         yield Finding("not finite", name, f"{_share(bad)} are NaN or infinite, first {_place(variable, bad)}")
     filled = np.abs(np.where(bad, 0.0, values)) > HUGE
     low, high = (PLAUSIBLE[name].low, PLAUSIBLE[name].high) if name in PLAUSIBLE else (-np.inf, np.inf)

@@ -5,8 +5,11 @@ The format is told by a file's first bytes, never by its name.  Everything is re
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
+import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -14,17 +17,12 @@ from typing import Any, BinaryIO
 
 import xarray as xr
 
+from atmorep_lite.data.layouts import is_published, read_published
 from atmorep_lite.errors import UserError
+from atmorep_lite.fields import find_name
 
+MANY = 100  # variables
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zmetadata")
-#: What a public bucket wants to hear instead of credentials.
-ANONYMOUS: dict[str, dict[str, Any]] = {
-    "gs": {"token": "anon"},
-    "gcs": {"token": "anon"},
-    "s3": {"anon": True},
-}
-#: The package that fsspec needs for a protocol.
-DRIVERS = {"http": "aiohttp", "https": "aiohttp", "gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs"}
 
 
 def read(path: str | os.PathLike[str]) -> list[xr.Dataset]:
@@ -33,7 +31,8 @@ def read(path: str | os.PathLike[str]) -> list[xr.Dataset]:
     Returns
     -------
     list of xr.Dataset
-        One dataset; for GRIB one for each kind of level (pressure levels, surface, ...) that the file holds.
+        One dataset; for GRIB one for each kind of level (pressure levels, surface, ...) that the file holds;
+        for a zip file of NetCDF or GRIB files, as the Climate Data Store sends them, those of all members.
 
     Raises
     ------
@@ -48,15 +47,11 @@ def read(path: str | os.PathLike[str]) -> list[xr.Dataset]:
     if not place.exists():
         raise UserError(f"there is no file or folder {place}; check the path")
     if place.is_dir():
-        if not any((place / marker).exists() for marker in ZARR_MARKERS):
-            raise UserError(
-                f"the folder {place} is not a Zarr store; give the path of one Zarr store or one file"
-            )
         return [_damage_told(place, "Zarr store", _open_zarr, str(place))]
     with place.open("rb") as file:
         head = file.read(512)
     if head.startswith(b"PK\x03\x04"):
-        return [_damage_told(place, "zipped Zarr store", _read_zip, place)]
+        return _damage_told(place, "zip file", _read_zip, place)
     if head.startswith((b"CDF", b"\x89HDF\r\n\x1a\n")):
         return [_damage_told(place, "NetCDF file", _read_netcdf, place)]
     if b"GRIB" in head:
@@ -78,44 +73,92 @@ def _damage_told(place: Path, kind: str, reader: Any, argument: Any) -> Any:
         ) from error
 
 
-def _open_zarr(store: Any, **options: Any) -> xr.Dataset:
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a Zarr store."""
+    return any((folder / marker).exists() for marker in ZARR_MARKERS)
+
+
+def is_data(file: Path) -> bool:
+    """Whether a file begins like NetCDF, GRIB or zip."""
+    with file.open("rb") as opened:
+        head = opened.read(512)
+    return head.startswith((b"PK\x03\x04", b"CDF", b"\x89HDF\r\n\x1a\n")) or b"GRIB" in head
+
+
+def _open_zarr(store: Any, *, known_only: bool = False, **options: Any) -> xr.Dataset:
+    """``known_only``: of a store with hundreds of variables only known fields, for each costs a second."""
+    import zarr
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Numcodecs codecs are not in the Zarr version 3 specification")
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated metadata")
+        if not options:
+            group = zarr.open_group(store, mode="r")
+            if is_published(group):
+                return read_published(group)
+            unknown = [name for name, array in group.arrays() if array.ndim > 2 and find_name(name) is None]
+            if known_only and len(unknown) > MANY:
+                options["drop_variables"] = unknown
         return xr.open_zarr(store, **options)
 
 
-def _read_zip(place: Path) -> xr.Dataset:
+def _only_data(dataset: xr.Dataset) -> xr.Dataset:
+    """ARCO-ERA5's time axis runs years ahead of its data, whose end is in an attribute."""
+    end = dataset.attrs.get("valid_time_stop_era5t", dataset.attrs.get("valid_time_stop"))
+    return dataset if end is None else dataset.sel(time=slice(None, str(end)))
+
+
+def _read_zip(place: Path) -> list[xr.Dataset]:
     from zarr.storage import ZipStore
 
     with zipfile.ZipFile(place) as archive:
-        roots = sorted(
-            (n.rpartition("/")[0] for n in archive.namelist() if n.endswith(ZARR_MARKERS)), key=len
-        )
-    if not roots:
-        raise UserError(f"the zip file {place} holds no Zarr store; zip the content of a Zarr folder")
+        names = archive.namelist()
+        roots = sorted((n.rpartition("/")[0] for n in names if n.endswith(ZARR_MARKERS)), key=len)
+        if not roots:
+            return _read_members(place, archive)
     if not roots[0]:
-        return _open_zarr(ZipStore(place, mode="r"))
-    return _open_zarr(ZipStore(place, mode="r"), group=roots[0], consolidated=False)  # the folder was zipped
+        return [_open_zarr(ZipStore(place, mode="r"))]
+    # the folder was zipped, not its content
+    return [_open_zarr(ZipStore(place, mode="r"), group=roots[0], consolidated=False)]
+
+
+def _read_members(place: Path, archive: zipfile.ZipFile) -> list[xr.Dataset]:
+    """Files inside a zip, unpacked into a temporary folder that goes when the program ends."""
+    folder = Path(tempfile.mkdtemp(prefix="atmorep-lite-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    archive.extractall(folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_data(path))
+    if not files:
+        raise UserError(
+            f"the zip file {place} holds no Zarr store and no NetCDF or GRIB file; zip the content of a "
+            "Zarr folder, or give the file itself"
+        )
+    return [part for file in files for part in read(file)]
 
 
 def _read_url(url: str) -> xr.Dataset:
-    protocol = url.partition("://")[0]
-    if importlib.util.find_spec("fsspec") is None:
-        raise UserError(f"reading {url} needs the package fsspec; install it with `pip install fsspec`")
-    if url.lower().endswith((".nc", ".nc4", ".grib", ".grb", ".grib2")):
+    from atmorep_lite.data.remote import RemoteStore, is_remote
+
+    if url.lower().endswith((".nc", ".nc4", ".grib", ".grb", ".grib2", ".zip")):
         raise UserError(
             f"{url} is a single file, but only Zarr stores are read from a URL; download it first"
         )
-    driver = DRIVERS.get(protocol)
-    if driver is not None and importlib.util.find_spec(driver) is None:
+    if not is_remote(url) and importlib.util.find_spec("fsspec") is None:
+        protocol = url.partition("://")[0]
         raise UserError(
-            f"reading {protocol}:// needs the package {driver}; install it with `pip install {driver}`"
+            f"reading {protocol}:// needs the package fsspec; install it with `pip install fsspec`"
         )
     try:
-        return _open_zarr(url, storage_options=ANONYMOUS.get(protocol))
+        return _only_data(_open_zarr(RemoteStore(url) if is_remote(url) else url, known_only=True))
+    except UserError:
+        raise
     except Exception as error:  # every protocol has its own exceptions
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if "support listing" in reason:
+            raise UserError(
+                f"{url} has no consolidated metadata, without which a store behind an address cannot be "
+                "listed; let its owner call zarr.consolidate_metadata"
+            ) from error
         raise UserError(
             f"no Zarr store could be read from {url} ({reason}); check address and network"
         ) from error

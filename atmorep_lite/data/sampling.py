@@ -6,6 +6,7 @@ spliced into its beginning.  Time and place travel with every cube.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,22 +15,16 @@ import xarray as xr
 from torch import Tensor
 
 from atmorep_lite.config import ContextConfig, FieldConfig, ModelConfig, Triple
-from atmorep_lite.data.canonical import STATIC_FIELDS
 from atmorep_lite.data.derive import with_derived
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.opening import check_finite, select
-from atmorep_lite.data.prepared import PackedField, packed_field, statistics, typical_changes
+from atmorep_lite.data.places import Place, Places, check_extent, is_global
+from atmorep_lite.data.prepared import PackedField, packed_field, runs, statistics, typical_changes
+from atmorep_lite.data.static_maps import phase_of_year, static_maps
+from atmorep_lite.data.timing import check_time_step, time_step
 from atmorep_lite.errors import UserError
+from atmorep_lite.masking.keys import Key
 from atmorep_lite.tokens import FieldTokens, coarsened, token_info, tokenize
-
-
-@dataclass(frozen=True)
-class Place:
-    """First grid indices of a cube: time step, row (latitude) and column (longitude)."""
-
-    step: int
-    row: int
-    column: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,12 @@ class InMemory:
         self, start: int, steps: int, row: int, height: int, columns: np.ndarray, *, out: np.ndarray
     ) -> np.ndarray:
         """``[level, time, latitude, longitude]`` of a box; columns may wrap around the globe."""
-        out[:] = self.values[:, start : start + steps, row : row + height][..., columns]
+        box = self.values[:, start : start + steps, row : row + height]
+        at = 0
+        for part in runs(columns):
+            here = slice(at, at + part.stop - part.start)
+            out[..., here] = box[..., part]
+            at = here.stop
         return out
 
 
@@ -87,8 +87,19 @@ class Neighbourhoods:
         self.time = dataset["time"].values.astype("datetime64[ns]")
         self.latitude = dataset["latitude"].values.astype(float)
         self.longitude = dataset["longitude"].values.astype(float)
-        self._check_extent(model.extent[0] if least_steps is None else least_steps)
+        grid = (len(self.time), len(self.latitude), len(self.longitude))
+        check_extent(model, grid, model.extent[0] if least_steps is None else least_steps)
+        check_time_step(normalizer, self.time)
         self.spans_globe = is_global(self.longitude)
+        self.sound = np.ones(len(self.time), bool)
+        if "sound" in dataset:
+            self.sound = dataset["sound"].values.astype(bool)
+        self.places = Places.fitting(model.extent, self.sound, self.latitude, self.longitude)
+        if not self.steps and least_steps is None:
+            raise UserError(
+                f"the data have no {model.extent[0]} sound time steps in a row, but a neighbourhood of the "
+                "model needs that many; use more data or a configuration with fewer time steps"
+            )
         self.prepared = dataset if "prepared" in dataset.attrs else None
         self.fields: dict[str, PackedField | InMemory]
         if self.prepared is not None:
@@ -96,29 +107,25 @@ class Neighbourhoods:
             _check_same(statistics(self.prepared), normalizer, model)
         else:
             self.fields = {f.name: InMemory(_normalised(dataset, f, normalizer)) for f in model.fields}
-        self.static = _static_maps(dataset, self.latitude, self.longitude)
+        self.static = static_maps(dataset, self.latitude, self.longitude)
 
     @property
     def steps(self) -> int:
         """Number of possible first time steps."""
-        return len(self.time) - self.model.extent[0] + 1
+        return len(self.places.starts)
+
+    @property
+    def time_step(self) -> float:
+        """Hours between two steps."""
+        return time_step(self.time)
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Place]:
         """Random places: uniform in time and longitude, area-weighted in latitude."""
-        _, height, width = self.model.extent
-        rows = np.arange(len(self.latitude) - height + 1)
-        area = np.cos(np.deg2rad(self.latitude))
-        weight = np.convolve(area, np.ones(height), "valid")
-        columns = len(self.longitude) if self.spans_globe else len(self.longitude) - width + 1
-        return [
-            Place(int(s), int(r), int(c))
-            for s, r, c in zip(
-                rng.integers(self.steps, size=count),
-                rng.choice(rows, count, p=weight / weight.sum()),
-                rng.integers(columns, size=count),
-                strict=True,
-            )
-        ]
+        return self.places.draw(count, rng)
+
+    def draw_at(self, keys: Sequence[Key], *, crops: int = 1, windows: int = 64) -> list[Place]:
+        """Each sample's place by its key; see :meth:`atmorep_lite.data.places.Places.draw_at`."""
+        return self.places.draw_at(keys, crops=crops, windows=windows)
 
     def batch(self, places: list[Place], known_steps: int | None = None) -> Batch:
         """Cut out the cubes at ``places``.
@@ -128,6 +135,13 @@ class Neighbourhoods:
         """
         steps, height, width = self.model.extent
         known = steps if known_steps is None else known_steps
+        for p in places:
+            if not self.sound[p.step : p.step + known].all():
+                bad = self.time[p.step + int(self.sound[p.step : p.step + known].argmin())]
+                raise UserError(
+                    f"the data are not sound at {str(bad)[:16]}, which a neighbourhood that begins at "
+                    f"{str(self.time[p.step])[:16]} needs; choose a time before or {steps} steps after it"
+                )
         regions = [self._region(p, height, width) for p in places]
         times = [self._times(p.step, steps, known) for p in places]
         tokens = {}
@@ -135,8 +149,8 @@ class Neighbourhoods:
             cut = self._cut(f, regions, times, known, f.token_size)
             context = None if f.context is None else self._context(f, f.context, regions, times, known)
             tokens[f.name] = replace(cut, context=context)
-        maps = np.stack([self.static[:, r.rows][..., r.columns] for r in regions])
-        phase = np.array([_phase_of_year(t[0]) for t in times])
+        maps = np.stack([self.static[:, r.rows[0] : r.rows[-1] + 1].take(r.columns, -1) for r in regions])
+        phase = np.array([phase_of_year(t[0]) for t in times])
         season = np.stack((np.sin(phase), np.cos(phase)), 1)[:, :, None, None]
         static = np.concatenate((maps, np.broadcast_to(season, (len(places), 2, height, width))), 1)
         return Batch(tokens, torch.from_numpy(static.astype(np.float32)))
@@ -228,31 +242,6 @@ class Neighbourhoods:
         spacing = self.time[1] - self.time[0]
         return self.time[step] + spacing * np.arange(steps)
 
-    def _check_extent(self, steps: int) -> None:
-        available = (len(self.time), len(self.latitude), len(self.longitude))
-        needed = (max(steps, 2), *self.model.extent[1:])
-        for axis, have, need in zip(("time", "latitude", "longitude"), available, needed, strict=True):
-            if have < need:
-                raise UserError(
-                    f"the data have {have} points in {axis}, but a neighbourhood of the model needs {need}; "
-                    "use more data or a configuration with smaller num_tokens or token_size"
-                )
-        for f in self.model.fields:
-            extent = available if f.context is None else f.context.extent
-            if extent[1] > available[1] or extent[2] > available[2]:
-                raise UserError(
-                    f"the context of {f.name} covers {extent[1]} x {extent[2]} points (rows x columns), "
-                    f"but the data have {available[1]} x {available[2]}; choose a smaller context"
-                )
-        spacing = np.diff(self.time)
-        if len(spacing) and (spacing != spacing[0]).any():
-            raise UserError("the time steps of the data are not equally spaced; select a gap-free period")
-
-
-def is_global(longitude: np.ndarray) -> bool:
-    """Whether equally spaced longitudes go once around the globe."""
-    return len(longitude) > 1 and abs((longitude[1] - longitude[0]) * len(longitude) - 360.0) < 1e-3
-
 
 def load_field(dataset: xr.Dataset, field: FieldConfig) -> xr.Dataset:
     """One field on its levels (level 0 stands for a surface field), in memory; derived where it lacks.
@@ -298,18 +287,3 @@ def _check_same(found: Normalizer, wanted: Normalizer, model: ModelConfig) -> No
                     f"the prepared store is normalised with other statistics of {f.name} than the model's; "
                     "prepare it with --statistics of the training store"
                 )
-
-
-def _static_maps(dataset: xr.Dataset, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    north, east = np.meshgrid(np.deg2rad(latitude), np.deg2rad(longitude), indexing="ij")
-    maps = [np.sin(north), np.cos(north), np.sin(east), np.cos(east)]
-    for name, unit in zip(STATIC_FIELDS, (1e4, 1.0), strict=True):
-        if name in dataset:
-            check_finite(dataset, [name])
-        maps.append(dataset[name].values / unit if name in dataset else np.zeros_like(north))
-    return np.stack(maps).astype(np.float32)
-
-
-def _phase_of_year(time: np.datetime64) -> float:
-    year = time.astype("datetime64[Y]")
-    return 2 * np.pi * float((time - year) / np.timedelta64(1, "D")) / 365.25

@@ -93,4 +93,4 @@ def check_masking(
     fields = tuple(fields)
     nowhere = {f.name: (np.zeros(f.num_tokens[1]), np.arange(f.num_tokens[2], dtype=float)) for f in fields}
     for name in masking.shares(forecast):
-        STRATEGIES[name](Scene(fields, nowhere), generator(Key(0, 0, 0, 0), Purpose.MASK), masking)
+        STRATEGIES[name](Scene(fields, nowhere), generator(Key(0, 0, 0), Purpose.MASK), masking)

@@ -13,13 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from atmorep_lite.errors import UserError
+
 
 class Key(NamedTuple):
-    """Which sample: of which run (``seed``), epoch and process (``rank``), and its number there."""
+    """Which sample: of which run (``seed``) and epoch, and its number in the epoch.
+
+    The number counts the samples of all processes, so it does not matter which process, or which worker of
+    it, makes the sample: a run draws the same samples on one computer as on many.
+    """
 
     seed: int
     epoch: int
-    rank: int
     sample: int
 
 
@@ -30,21 +35,49 @@ class Purpose(IntEnum):
     MASK = 1
     DISTORTION = 2
     NETWORK = 3
+    WINDOW = 4
+    ORDER = 5
 
 
-def batch_keys(seed: int, *, epoch: int, rank: int, step: int, batch_size: int) -> list[Key]:
-    """Keys of one step's samples: sample ``n`` of an epoch is the same one for any batch size."""
-    return [Key(seed, epoch, rank, step * batch_size + b) for b in range(batch_size)]
+def batch_keys(
+    seed: int, *, epoch: int, step: int, batch_size: int, part: tuple[int, int] = (0, 1)
+) -> list[Key]:
+    """Keys of one step's samples, or of the share of them that one process makes.
+
+    Sample ``n`` of an epoch is the same one for any batch size and any number of processes.
+
+    Parameters
+    ----------
+    batch_size
+        Samples of the step, of all processes together.
+    part
+        (index, count): the ``index``-th of ``count`` equal, contiguous parts of them.
+
+    Raises
+    ------
+    UserError
+        If the batch cannot be cut into so many equal parts.
+    """
+    index, count = part
+    size, rest = divmod(batch_size, count)
+    if rest:
+        raise UserError(
+            f"a batch of {batch_size} samples cannot be shared by {count} processes or micro-batches; "
+            f"choose a batch_size that {count} divides"
+        )
+    first = step * batch_size + index * size
+    return [Key(seed, epoch, n) for n in range(first, first + size)]
 
 
 def generator(key: Key, purpose: Purpose) -> np.random.Generator:
     """The generator of a sample for a purpose.
 
     Philox numbers are an encryption of a counter: ``number = encrypt(counter, key)``, a one-to-one map for
-    each key.  Run and epoch make the key, and process, sample and purpose all of the counter but its first
-    64 bits, which count the draws.  Two samples of an epoch thus never encrypt the same counter.
+    each key.  Run and epoch make the key; of the counter's four words of 64 bits the first counts the draws,
+    the second is the sample's number, the fourth the purpose.  Two samples of an epoch thus never encrypt the
+    same counter.
 
     Source: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3, SC11.
     """
-    philox = np.random.Philox(key=[key.seed, key.epoch], counter=[0, key.sample, key.rank, int(purpose)])
+    philox = np.random.Philox(key=[key.seed, key.epoch], counter=[0, key.sample, 0, int(purpose)])
     return np.random.Generator(philox)

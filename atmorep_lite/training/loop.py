@@ -1,77 +1,55 @@
-"""The training loop: one function for every run.
+"""A training run: data, model and checkpoints are made ready, then :mod:`.stages` does the steps.
 
 Every sample is a pure function of its key (:mod:`atmorep_lite.masking.keys`), so a resumed run sees the same
-samples and masks.
+samples and masks, on any number of processes.
 """
 
 from __future__ import annotations
 
-import time
+import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import xarray as xr
 
-from atmorep_lite.config import Config, StageConfig, dump_config
+from atmorep_lite.config import Config, dump_config
 from atmorep_lite.data.normalisation import Normalizer
-from atmorep_lite.data.opening import open_dataset
-from atmorep_lite.data.prepared import is_prepared, open_prepared, statistics
-from atmorep_lite.data.samples import SAMPLES, open_sample
-from atmorep_lite.data.sampling import Batch, Neighbourhoods, load_field
+from atmorep_lite.data.sampling import Neighbourhoods
+from atmorep_lite.data.source import open_source
+from atmorep_lite.data.timing import shared_times
 from atmorep_lite.errors import UserError
 from atmorep_lite.losses import check_losses
-from atmorep_lite.masking import Key, Purpose, batch_keys, check_masking, draw_masks, generator
+from atmorep_lite.masking import check_masking
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.checkpoint import load_state, save_model, save_state, write_atomically
-from atmorep_lite.training.optimizer import build_optimizers, trainable
-from atmorep_lite.training.regression import fit_regression
-from atmorep_lite.training.schedule import cosine
-from atmorep_lite.training.session import Log, Progress, denormals_flushed, stop_requests
-from atmorep_lite.training.step import first_guess_loss, hide, masked_loss, spoil
-from atmorep_lite.transfer import merge_normalizers, start_model
+from atmorep_lite.training.batch_loss import training_loss, validation_loss
+from atmorep_lite.training.checkpoint import (
+    load_model,
+    load_normalizer,
+    save_model,
+    save_normalizer,
+    write_atomically,
+)
+from atmorep_lite.training.failures import told_plainly
+from atmorep_lite.training.guard import Guard
+from atmorep_lite.training.lora import adapt, merge, save_corrections
+from atmorep_lite.training.parts import keys_of
+from atmorep_lite.training.processes import Processes, processes
+from atmorep_lite.training.provenance import check_same_data, other_code, provenance
+from atmorep_lite.training.record import fit_normalizer
+from atmorep_lite.training.run_folder import check_folder, finished, locked
+from atmorep_lite.training.session import Progress, denormals_flushed, stop_requests
+from atmorep_lite.training.trackers import open_trackers
+from atmorep_lite.training.validation import climate_of
+from atmorep_lite.transfer import start_model
+from atmorep_lite.transfer_statistics import fill_departures
 
+if TYPE_CHECKING:
+    from atmorep_lite.training.states import Saved
 
-def open_source(name: str, period: tuple[str | None, str | None] | None = None) -> xr.Dataset:
-    """A shipped sample by name, or a path or URL; cut to ``period`` (first and last time, inclusive)."""
-    if name in SAMPLES:
-        dataset = open_sample(name)
-    else:
-        dataset = open_prepared(name) if is_prepared(name) else open_dataset(name)
-    if period is not None:
-        try:
-            dataset = dataset.sel(time=slice(*period))
-        except (TypeError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{period[0]} to {period[1]} is no period; write dates like 2001-01-31 or 2001-01-31T12:00"
-            ) from error
-        if dataset.sizes["time"] == 0:
-            raise UserError(f"{name} holds nothing in the period {period[0]} to {period[1]}")
-    return dataset
-
-
-def fit_normalizer(dataset: xr.Dataset, config: Config, known: Normalizer | None = None) -> Normalizer:
-    """Statistics of every field and level of the model; those that are ``known`` are taken over."""
-    if "prepared" in dataset.attrs:
-        kind = dataset.attrs["prepared"]["kind"]
-        if kind not in ("given", config.data.normalization):
-            raise UserError(
-                f"{config.data.train} was prepared with normalization {kind}, but data.normalization is "
-                f"{config.data.normalization}; make them equal"
-            )
-        return statistics(dataset)
-    fits = [] if known is None else [known]
-    for f in config.model.fields:
-        if known is None or f.name not in known.mean:
-            fits.append(Normalizer.fit(load_field(dataset, f), config.data.normalization))
-    return merge_normalizers(fits)
-
-
-def training_data(config: Config, known: Normalizer | None = None) -> tuple[Neighbourhoods, Normalizer]:
-    """The normalised training record in memory, and its statistics; those that are ``known`` stay."""
-    dataset = open_source(config.data.train, config.data.train_period)
-    normalizer = fit_normalizer(dataset, config, known)
-    return Neighbourhoods(dataset, config.model, normalizer), normalizer
+__all__ = ["fit_normalizer", "open_source", "train", "training_data", "training_loss", "validation_loss"]
 
 
 def train(
@@ -83,9 +61,11 @@ def train(
 ) -> AtmoRep | None:
     """Train a model, from the beginning or from where ``run_dir`` left off.
 
-    ``run_dir`` receives ``config.yaml``, ``log.csv``, the training state ``state.pt`` every
-    ``training.checkpoint_every`` steps, and the model folder's files at the end.  Ctrl-C or SIGTERM saves the
-    state after the step in hand.
+    Started by ``torchrun``, all processes call it alike; the first one writes, prints and reports.
+
+    ``run_dir`` receives ``config.yaml``, ``normalization.nc``, what the trackers write (``log.csv`` and
+    others), ``checkpoints/`` every ``training.checkpoint_every`` steps and after every stage, and the weights
+    at the end.  Ctrl-C or SIGTERM saves a checkpoint after the step in hand.
 
     Returns
     -------
@@ -95,174 +75,138 @@ def train(
     ------
     UserError
         Bad configuration or data; ``run_dir`` holds another run and ``resume`` was not asked for; nothing to
-        resume.
+        resume; a run that diverges; no memory, no space, data that vanish, a process that is lost.
     """
-    check_losses(config.training.loss)
-    for stage in config.training.stages:
-        check_masking(config.model.fields, config.masking, forecast=stage.forecast)
+    from atmorep_lite.training.stages import Run, run_stages  # not with the package: they take a while
+    from atmorep_lite.training.states import States
+
     run_dir = Path(run_dir)
-    if run_dir.exists() and not run_dir.is_dir():
-        raise UserError(f"{run_dir} is a file; choose a folder for the run")
-    state_path = run_dir / "state.pt"
-    state = load_state(state_path) if resume else None
-    if state is None and any((run_dir / name).exists() for name in ("state.pt", "model.safetensors")):
-        raise UserError(
-            f"{run_dir} holds a run already; continue it with --resume or choose another --run-dir"
+    _check(config)
+    check_folder(run_dir, resume=resume)
+    with processes() as group, told_plainly(run_dir), denormals_flushed(), ExitStack() as stack:
+        _check_shares(config, group)
+        stack.enter_context(locked(run_dir, group))
+        if resume and finished(run_dir):
+            _say(f"the run in {run_dir} is finished already", group)
+            return load_model(run_dir)
+        states = stack.enter_context(
+            States(run_dir / "checkpoints", group, keep=config.training.keep, report=_say)
         )
-    if state is not None and state["config"] != dump_config(config):
-        raise UserError(
-            f"the run in {run_dir} was started with another configuration; resume it with its own: "
-            f"atmorep-lite train {run_dir / 'config.yaml'} --run-dir {run_dir} --resume"
+        saved = states.newest() if resume else None
+        if saved is not None and saved.plain["config"] != dump_config(config):
+            raise UserError(
+                f"the run in {run_dir} was started with another configuration; resume it with its own: "
+                f"atmorep-lite train {run_dir / 'config.yaml'} --run-dir {run_dir} --resume"
+            )
+        model, normalizer, records = _begin(config, None if saved is None else load_normalizer(run_dir))
+        data, validation = (Neighbourhoods(record, config.model, normalizer) for record in records.values())
+        if saved is None and config.model.predict == "departure":
+            fill_departures(model, data.typical_departures())
+        adapt(model, config.training)
+        model.checkpointing = config.training.checkpointing
+        origin = provenance(
+            config,
+            records,
+            processes=group.count,
+            device=str(group.device),
+            position=(0, 0) if saved is None else saved.position,
+            earlier=None if saved is None else saved.plain["provenance"],
         )
-
-    start = config.training.start
-    torch.manual_seed(config.training.seed)
-    model = AtmoRep(config.model) if start is None else start_model(start, config.model)
-    carried = set() if model.normalizer is None else set(model.normalizer.mean)
-    data, normalizer = training_data(config, model.normalizer)
-    validation = Neighbourhoods(
-        open_source(config.data.validation, config.data.validation_period), config.model, normalizer
-    )
-    if config.model.predict == "departure":
-        for name, table in data.typical_departures().items():
-            if name not in carried:
-                model.departure_scale[name].data.copy_(table)
-    first_stage = 0
-    if state is not None:
-        model.load_state_dict(state["model"])
-        first_stage = state["stage"]
-    model.checkpointing = config.training.checkpointing
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(run_dir / "config.yaml", lambda path: path.write_text(dump_config(config)))
-
-    done = None if state is None else (state["stage"], state["step"])
-    with denormals_flushed(), stop_requests() as stop_requested, Log(run_dir / "log.csv", done) as log:
-
-        def tell(progress: Progress) -> None:
-            report(progress)
-            log.write(progress)
-
-        for index in range(first_stage, len(config.training.stages)):
-            begun = state if state is not None and state["stage"] == index else None
-            if not _run_stage(
-                index, config, model, data, validation, begun, state_path, stop_requested, tell
-            ):
-                return None
-    model.run_config, model.normalizer = config, normalizer
-    save_model(run_dir, model)
+        if saved is not None:
+            check_same_data(saved.plain["provenance"], origin)
+        for sentence in (
+            None if saved is None else other_code(saved.plain["provenance"], origin),
+            shared_times(data.time, validation.time),
+        ):
+            if sentence is not None:
+                _say(sentence, group)
+        if group.is_first:
+            write_atomically(run_dir / "config.yaml", lambda path: path.write_text(dump_config(config)))
+            save_normalizer(run_dir, normalizer)
+        run = Run(
+            config=config,
+            model=model.to(group.device),
+            data=data,
+            validation=validation,
+            climate=climate_of(data) if "global" in config.data.normalization else None,
+            processes=group,
+            folder=run_dir,
+            states=states,
+            plain={"config": dump_config(config), "provenance": origin},
+            guard=Guard(config.training.guard, None if saved is None else saved.plain["guard"], group),
+            report=_listeners(stack, config, run_dir, saved, report) if group.is_first else _ignore,
+            stop_requested=stack.enter_context(stop_requests()),
+        )
+        whole = run_stages(run, saved)
+        states.wait()  # while requests to stop are still caught
+        if not whole:
+            return None
+        model.cpu()
+        model.run_config, model.normalizer = config, normalizer
+        if group.is_first and config.training.lora is not None:
+            save_corrections(run_dir / "corrections.safetensors", model.state_dict(), config.training.lora)
+        merge(model)
+        if group.is_first:
+            save_model(run_dir, model, origin)
+        group.barrier()
     return model.eval()
 
 
-def _run_stage(
-    index: int,
+def training_data(config: Config, known: Normalizer | None = None) -> tuple[Neighbourhoods, Normalizer]:
+    """The normalised training record, and its statistics; those that are ``known`` stay."""
+    dataset = open_source(config.data.train, config.data.train_period)
+    normalizer = fit_normalizer(dataset, config, known)
+    return Neighbourhoods(dataset, config.model, normalizer), normalizer
+
+
+def _check(config: Config) -> None:
+    """Refuse what the configuration alone shows to be impossible."""
+    check_losses(config.training.loss)
+    for stage in config.training.stages:
+        check_masking(config.model.fields, config.masking, forecast=stage.forecast)
+
+
+def _check_shares(config: Config, group: Processes) -> None:
+    """Every process and micro-batch gets equally much of every batch, or the run is refused."""
+    for stage in config.training.stages:
+        if stage.part != "regression":
+            keys_of(config, stage, 0, 0, (0, group.count * config.training.accumulate))
+
+
+def _begin(config: Config, known: Normalizer | None) -> tuple[AtmoRep, Normalizer, dict[str, xr.Dataset]]:
+    """The model, its statistics (those of a run that goes on are ``known``) and the datasets."""
+    start = config.training.start
+    torch.manual_seed(config.training.seed)
+    model = AtmoRep(config.model) if start is None or known is not None else start_model(start, config.model)
+    records = {
+        "train": open_source(config.data.train, config.data.train_period),
+        "validation": open_source(config.data.validation, config.data.validation_period),
+    }
+    return model, known or fit_normalizer(records["train"], config, model.normalizer), records
+
+
+def _listeners(
+    stack: ExitStack,
     config: Config,
-    model: AtmoRep,
-    data: Neighbourhoods,
-    validation: Neighbourhoods,
-    begun: dict | None,
-    state_path: Path,
-    stop_requested: Callable[[], bool],
-    report: Callable[[Progress], object],
-) -> bool:
-    stage, training = config.training.stages[index], config.training
-    if stage.part == "regression":
-        started, steps = time.monotonic(), stage.steps
-        fit_regression(model, (_batch(data, config, stage, index, step)[1] for step in range(steps)))
-        score = validation_loss(model, validation, config, stage)
-        seconds = time.monotonic() - started
-        report(Progress(index, stage.part, steps, steps, score, score, seconds, 0.0))
-        return True
-    model.train()
-    parameters = trainable(model, stage.part)
-    optimizers = build_optimizers(parameters, stage, training)
-    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    first = 0
-    if begun is not None:
-        first = begun["step"]
-        for optimizer, saved in zip(optimizers, begun["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+    run_dir: Path,
+    saved: Saved | None,
+    report: Callable[[Progress], None],
+) -> Callable[[Progress], None]:
+    """``report`` and the trackers as one."""
+    done = None if saved is None else (saved.position.stage, saved.position.step)
+    track = stack.enter_context(open_trackers(run_dir, config, done))
 
-    def save(step: int) -> None:
-        save_state(
-            state_path,
-            {
-                "stage": index,
-                "step": step,
-                "config": dump_config(config),
-                "model": model.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            },
-        )
+    def both(progress: Progress) -> None:
+        report(progress)
+        track(progress)
 
-    started = time.monotonic()
-    for step in range(first, stage.steps):
-        factor = cosine(step, stage.steps, training.warmup)
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate * factor
-        loss, _ = training_loss(model, data, config, stage, index, step)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss became {loss.item()} in stage {index} at step {step}; lower the learning rate "
-                f"({stage.learning_rate:g}) or look for extreme values in the data"
-            )
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters.values(), training.clip)
-        for optimizer in optimizers:
-            optimizer.step()
-        seconds = time.monotonic() - started
-        done = step + 1
-        left = seconds / (done - first) * (stage.steps - done)
-        due = done % training.checkpoint_every == 0 or done == stage.steps
-        held_out = validation_loss(model, validation, config, stage) if due else None
-        report(Progress(index, stage.part, done, stage.steps, float(loss.detach()), held_out, seconds, left))
-        stopping = stop_requested()
-        if due or stopping:
-            save(done)
-        if stopping:
-            return False
-    return True
+    return both
 
 
-@torch.no_grad()
-def validation_loss(
-    model: AtmoRep, data: Neighbourhoods, config: Config, stage: StageConfig, batches: int = 4
-) -> float:
-    """Mean loss over a few batches of the validation record, the same ones every time."""
-    model.eval()
-    with torch.random.fork_rng():
-        losses = [training_loss(model, data, config, stage, -1, k)[0] for k in range(batches)]
-    model.train()
-    return float(torch.stack(losses).mean())
+def _ignore(progress: Progress) -> None:
+    """What processes other than the first report."""
 
 
-def training_loss(
-    model: AtmoRep, data: Neighbourhoods, config: Config, stage: StageConfig, index: int, step: int
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of one step's batch, which depends on (seed, stage, step) and nothing else.
-
-    A stage is an epoch, and all of it is drawn by one process (rank 0).  Stage -1 is validation.
-    """
-    keys, batch = _batch(data, config, stage, index, step)
-    torch.manual_seed(int(generator(keys[0], Purpose.NETWORK).integers(2**31)))
-    masks, drawn = draw_masks(
-        config.model.fields, keys, config.masking, tokens=batch.tokens, forecast=stage.forecast
-    )
-    tokens = spoil(model, hide(batch.tokens, masks), batch, drawn, keys, config.masking)
-    if stage.part in ("grid_skip", "regression"):
-        return first_guess_loss(
-            model, tokens, batch, short_leads=stage.short_leads, root_errors=stage.root_errors
-        )
-    return masked_loss(
-        model, tokens, batch, config.training.loss, config.training.weights, short_leads=stage.short_leads
-    )
-
-
-def _batch(
-    data: Neighbourhoods, config: Config, stage: StageConfig, index: int, step: int
-) -> tuple[list[Key], Batch]:
-    """The samples of one step, and their keys."""
-    keys = batch_keys(config.training.seed, epoch=index + 1, rank=0, step=step, batch_size=stage.batch_size)
-    return keys, data.batch([data.draw(1, generator(key, Purpose.PLACE))[0] for key in keys])
+def _say(sentence: str, group: Processes | None = None) -> None:
+    if group is None or group.is_first:
+        warnings.warn(sentence, stacklevel=3)

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn
 
 from atmorep_lite.config import StageConfig, TrainingConfig
+from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 
 
-def trainable(model: AtmoRep, part: str) -> dict[str, nn.Parameter]:
-    """The parameters that a stage trains; all others are frozen by this call."""
+def trainable(model: AtmoRep, part: str, *, held: Collection[str] = ()) -> dict[str, nn.Parameter]:
+    """The parameters that a stage trains; all others are frozen by this call.
+
+    ``held`` never learn (:func:`atmorep_lite.training.freeze.held`).
+
+    Raises
+    ------
+    UserError
+        If nothing is left to learn.
+    """
     chosen = {}
     for name, parameter in model.named_parameters():
         if name.startswith("departure_scale"):
             continue
         in_skip = name.startswith("grid_skip")
-        wanted = part == "all" or (part == "grid_skip") == in_skip
+        wanted = (part == "all" or (part == "grid_skip") == in_skip) and name not in held
         parameter.requires_grad_(wanted)
         if wanted:
             chosen[name] = parameter
+    if not chosen:
+        raise UserError(
+            f"a stage of the part {part} would train nothing: the model has no such part, or training.freeze "
+            "or training.lora holds all of it; leave out the stage or hold less"
+        )
     return chosen
 
 

@@ -8,6 +8,7 @@ of ``T_k f f'`` for k = 0 ... 2 (polynomials - 1) suffice, whatever the grid.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from atmorep_lite.masking import forecast_masks
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.grid_skip import chebyshev
 from atmorep_lite.tokens import detokenize
+from atmorep_lite.training.processes import ALONE, Processes
 from atmorep_lite.training.step import hide
 
 #: Ridge penalty relative to the mean square of each input.
@@ -35,9 +37,12 @@ class LatitudeEquations:
         ``[polynomial, input, target]``: sums of weight x T_k x input x target.
     """
 
-    def __init__(self, polynomials: int, inputs: int, targets: int) -> None:
-        self.gram = torch.zeros(2 * polynomials - 1, inputs, inputs, dtype=torch.float64)
-        self.cross = torch.zeros(polynomials, inputs, targets, dtype=torch.float64)
+    def __init__(
+        self, polynomials: int, inputs: int, targets: int, device: torch.device | None = None
+    ) -> None:
+        options: Any = {"dtype": torch.float64, "device": device}
+        self.gram = torch.zeros(2 * polynomials - 1, inputs, inputs, **options)
+        self.cross = torch.zeros(polynomials, inputs, targets, **options)
 
     def add(self, inputs: Tensor, targets: Tensor, sine: Tensor, weight: Tensor) -> None:
         """Add maps: ``inputs [b, input, y, x]``, ``targets [b, target, y, x]``, ``sine [b, y]``, ``weight
@@ -58,7 +63,7 @@ class LatitudeEquations:
         """Coefficients ``[polynomial, input, target]``; ``penalty`` relative to each input's mean square."""
         count, inputs, targets = self.cross.shape
         i, j = torch.meshgrid(torch.arange(count), torch.arange(count), indexing="ij")
-        matrix = torch.empty(count, inputs, count, inputs, dtype=torch.float64)
+        matrix = torch.empty(count, inputs, count, inputs, dtype=torch.float64, device=self.gram.device)
         for a, b in zip(i.ravel().tolist(), j.ravel().tolist(), strict=True):
             matrix[a, :, b] = (self.gram[a + b] + self.gram[abs(a - b)]) / 2
         matrix = matrix.view(count * inputs, count * inputs)
@@ -72,7 +77,9 @@ class LatitudeEquations:
 
 
 @torch.no_grad()
-def fit_regression(model: AtmoRep, batches: Iterable[Batch], *, penalty: float = PENALTY) -> None:
+def fit_regression(
+    model: AtmoRep, batches: Iterable[Batch], *, penalty: float = PENALTY, processes: Processes = ALONE
+) -> None:
     """Fit the linear part of ``model``'s grid skip to what its convolutions leave, and write it into it.
 
     Parameters
@@ -80,6 +87,8 @@ def fit_regression(model: AtmoRep, batches: Iterable[Batch], *, penalty: float =
     batches
         Unmasked neighbourhoods of the training record; the last steps of each are to be forecast.  Points in
         the middle of a neighbourhood count more, as they do when forecasts of neighbourhoods are blended.
+    processes
+        Each brings batches of its own; all get the fit to those of all.
 
     Raises
     ------
@@ -94,19 +103,22 @@ def fit_regression(model: AtmoRep, batches: Iterable[Batch], *, penalty: float =
     regression, fields = skip.regression, model.config.fields
     regression.coefficients.zero_()
     polynomials, inputs, targets = regression.coefficients.shape
-    equations = LatitudeEquations(polynomials, inputs, targets)
+    equations = LatitudeEquations(polynomials, inputs, targets, regression.coefficients.device)
     heard: list[tuple[Tensor, Tensor]] = []
     hook = regression.register_forward_pre_hook(lambda _, given: heard.append(given))
     slots = regression.leads // fields[0].token_size[0]
     try:
         for batch in batches:
-            tokens = hide(batch.tokens, forecast_masks(fields, len(batch.static), slots))
+            masks = forecast_masks(fields, len(batch.static), slots)
+            tokens = hide(batch.tokens, {k: mask.to(batch.static.device) for k, mask in masks.items()})
             guess = model.first_guess_on_grid(tokens, batch.static)
             truth = torch.cat([detokenize(batch.tokens[f.name].values, f.token_size) for f in fields], 1)
             missing = ((truth - guess.values) / guess.scale)[:, :, -regression.leads :]
             seen, sine = heard.pop()
             height, width = (torch.sin(torch.pi * (torch.arange(n) + 0.5) / n) for n in seen.shape[-2:])
-            equations.add(seen, missing.flatten(1, 2), sine, torch.outer(height, width))
+            equations.add(seen, missing.flatten(1, 2), sine, torch.outer(height, width).to(seen))
     finally:
         hook.remove()
+    processes.sum(equations.gram)
+    processes.sum(equations.cross)
     regression.coefficients.copy_(equations.solve(penalty))

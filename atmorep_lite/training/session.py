@@ -1,20 +1,46 @@
-"""What surrounds a run: requests to stop, the log, and a setting of the processor."""
+"""What surrounds a run: what is told of a step, requests to stop, and a setting of the processor."""
 
 from __future__ import annotations
 
-import csv
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import torch
+
+#: Signals that ask a run to stop; Windows has no SIGUSR1.
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is; given to ``report`` after every step."""
+    """Where a run is; given to ``report`` after every step.
+
+    Attributes
+    ----------
+    stage, part, step, steps
+        The stage's index (from 0), what learns in it, its steps done, its steps in all.
+    loss, validation
+        Training loss of the step; loss on the validation record, at the steps that measure it.
+    seconds, seconds_left
+        Since this process began (or resumed) the stage; what is expected to be left of the stage.
+    per_field
+        Training loss of every field, before fields are averaged.
+    scores
+        Scores on the validation record (:func:`atmorep_lite.training.validation.validate`), where measured.
+    samples_per_second
+        Samples a second of all processes together, over the last steps.
+    waiting
+        Share of the time (0 to 1) that the step waited for data.
+    learning_rate, gradient_norm
+        Rate of the first optimizer group; norm of the gradient before it is clipped.
+    skipped
+        Steps skipped so far because of a spike or a loss that is not finite.
+    flops, peak
+        Floating-point operations a second that one process spends on the model, and that its device can do
+        at most.
+    """
 
     stage: int
     part: str
@@ -24,6 +50,20 @@ class Progress:
     validation: float | None
     seconds: float
     seconds_left: float
+    per_field: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] | None = None
+    samples_per_second: float | None = None
+    waiting: float | None = None
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    skipped: int = 0
+    flops: float | None = None
+    peak: float | None = None
+
+    @property
+    def utilisation(self) -> float | None:
+        """Model FLOP utilisation (MFU): the share of the device's peak that goes into the model."""
+        return self.flops / self.peak if self.flops and self.peak else None
 
 
 @contextmanager
@@ -38,7 +78,10 @@ def denormals_flushed() -> Iterator[None]:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and SIGTERM into a question to ask between steps; a second Ctrl-C stops at once."""
+    """Turn Ctrl-C, SIGTERM and SIGUSR1 into a question to ask between steps; a second Ctrl-C stops at once.
+
+    SIGTERM and SIGUSR1 are what clusters send some time before they end a job.
+    """
     asked = False
 
     def ask(number: int, frame: object) -> None:
@@ -48,7 +91,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked = True
 
     try:
-        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        old = {number: signal.signal(number, ask) for number in STOPPING}
     except ValueError:  # not in the main thread, as in some notebooks: leave signals alone
         old = {}
     try:
@@ -56,29 +99,3 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-class Log:
-    """``log.csv``: one row per step.  A resumed run drops rows after its (stage, step), written anew."""
-
-    columns = ("stage", "part", "step", "loss", "validation", "seconds")
-
-    def __init__(self, path: Path, done: tuple[int, int] | None) -> None:
-        kept = []
-        if done is not None and path.exists():
-            rows = [row for row in csv.reader(path.read_text().splitlines()) if len(row) == len(self.columns)]
-            kept = [row for row in rows[1:] if (int(row[0]), int(row[2])) <= done]
-        self._file = path.open("w", newline="")
-        self._rows = csv.writer(self._file)
-        self._rows.writerows((self.columns, *kept))
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def write(self, p: Progress) -> None:
-        held_out = "" if p.validation is None else f"{p.validation:.6g}"
-        self._rows.writerow((p.stage, p.part, p.step, f"{p.loss:.6g}", held_out, f"{p.seconds:.2f}"))
-        self._file.flush()

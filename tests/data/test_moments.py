@@ -63,7 +63,7 @@ def test_pieces_give_what_numpy_gives(record: xr.Dataset, megabytes: float) -> N
 def test_months_of_the_year(record: xr.Dataset) -> None:
     found = fit_moments(record.chunk(time=4), by_month=True, piece_megabytes=0.01)
     month = record.time.dt.month.values
-    assert list(found.count) == [int((month == m).sum()) for m in range(1, 13)] and found.count[3:].sum() == 0
+    assert list(found.rows) == [1, 2, 3] and list(found.count) == [int((month == m).sum()) for m in (1, 2, 3)]
     for m in (1, 2, 3):
         values = record["temperature"].values[month == m].astype(np.float64)
         np.testing.assert_allclose(found.mean["temperature"].values[m - 1], values.mean(0), rtol=1e-12)

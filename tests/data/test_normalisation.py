@@ -11,6 +11,7 @@ from atmorep_lite.errors import UserError
 from tests.mocks import mock_truth
 
 KINDS = ("global", "local", "anomaly")
+MONTHLY = ("monthly_global", "monthly_local", "monthly_anomaly")
 NAME = "temperature"
 
 
@@ -124,3 +125,80 @@ def test_bad_input_is_told_in_one_sentence(weather: xr.Dataset) -> None:
         with pytest.raises(UserError, match="another longitude grid"):
             fit.normalize(other[[NAME]])
     assert Normalizer.fit(weather, "global").normalize(weather.isel(longitude=slice(3)))[NAME].shape[-1] == 3
+
+
+# ---------------------------------------------------------------- by month of the year
+
+
+@pytest.fixture
+def seasons(weather: xr.Dataset) -> xr.Dataset:
+    """Thirty times in February, March and December, every one of them far from the others."""
+    start = np.array(["2001-02-01", "2001-03-01", "2001-12-01"], "datetime64[ns]")
+    time = (start[:, None] + np.arange(10) * np.timedelta64(2, "D")).ravel()
+    ds = weather.assign_coords(time=time)
+    return ds + 10.0 * ds.time.dt.month
+
+
+@pytest.mark.parametrize("kind", MONTHLY)
+def test_each_month_has_the_statistics_of_its_times(seasons: xr.Dataset, kind) -> None:
+    fit = Normalizer.fit(seasons.chunk(time=4), kind)
+    assert list(fit.mean.month) == [2, 3, 12]
+    for month in (2, 3, 12):
+        part = seasons.isel(time=np.flatnonzero(seasons.time.dt.month == month))
+        alone = Normalizer.fit(part, kind.removeprefix("monthly_"))
+        for side in ("mean", "std"):
+            xr.testing.assert_allclose(getattr(fit, side).sel(month=month, drop=True), getattr(alone, side))
+        xr.testing.assert_allclose(fit.normalize(part), alone.normalize(part), atol=1e-4)
+    normal = fit.normalize(seasons)
+    assert normal[NAME].dims == seasons[NAME].dims and "month" not in normal.coords
+    xr.testing.assert_allclose(fit.denormalize(normal), seasons, rtol=1e-5)
+
+
+def test_forecasts_are_undone_by_the_month_of_the_valid_time(seasons: xr.Dataset) -> None:
+    """From 28 February, a lead of 12 hours is February, one of 36 hours is March."""
+    fit = Normalizer.fit(seasons, "monthly_local")
+    zero = xr.zeros_like(seasons.isel(time=[0])).assign_coords(time=[np.datetime64("2001-02-28", "ns")])
+    lead = np.array([12, 36], "timedelta64[h]").astype("timedelta64[ns]")
+    found = fit.denormalize(zero.expand_dims(prediction_timedelta=lead))
+    for index, month in ((0, 2), (1, 3)):
+        xr.testing.assert_allclose(
+            found.isel(time=0, prediction_timedelta=index, drop=True), fit.mean.sel(month=month, drop=True)
+        )
+
+
+@pytest.mark.parametrize("kind", MONTHLY)
+def test_monthly_statistics_survive_a_file_and_a_cut(seasons: xr.Dataset, kind, tmp_path) -> None:
+    fit = Normalizer.fit(seasons, kind)
+    fit.to_dataset().to_netcdf(tmp_path / "statistics.nc")
+    with xr.open_dataset(tmp_path / "statistics.nc") as saved:
+        again = Normalizer.from_dataset(saved.load())
+    xr.testing.assert_equal(again.normalize(seasons), fit.normalize(seasons))
+    part = seasons.isel(latitude=slice(1, 3), longitude=[4, 5, 0])
+    here = fit.at(part.latitude.values, part.longitude.values)
+    cut = fit.normalize(seasons).isel(latitude=slice(1, 3), longitude=[4, 5, 0])
+    xr.testing.assert_equal(here.normalize(part), cut)
+
+
+def test_unknown_months_are_told(seasons: xr.Dataset) -> None:
+    fit = Normalizer.fit(seasons, "monthly_local")
+    april = seasons.isel(time=[0]).assign_coords(time=[np.datetime64("2001-04-01", "ns")])
+    with pytest.raises(UserError, match="statistics of temperature for April, which the training data lack"):
+        fit.normalize(april)
+    with pytest.raises(UserError, match="need the coordinate time"):
+        fit.denormalize(seasons.drop_vars("time"))
+    still = seasons.where(seasons.time.dt.month != 3, 1.0)
+    with pytest.raises(UserError, match="temperature does not vary in the data in March"):
+        Normalizer.fit(still, "monthly_global")
+
+
+def test_fields_with_and_without_months_side_by_side(seasons: xr.Dataset) -> None:
+    """As when a model takes over statistics: December is unknown for one field only."""
+    one = Normalizer.fit(seasons[[NAME]].isel(time=slice(0, 20)), "monthly_local")
+    other = Normalizer.fit(seasons[["u_component_of_wind"]], "monthly_global")
+    both = Normalizer(
+        xr.merge([one.mean, other.mean], join="outer"), xr.merge([one.std, other.std], join="outer")
+    )
+    assert both.normalize(seasons.isel(time=slice(0, 20)))[NAME].notnull().all()
+    assert both.normalize(seasons[["u_component_of_wind"]])["u_component_of_wind"].notnull().all()
+    with pytest.raises(UserError, match="temperature for December"):
+        both.normalize(seasons)

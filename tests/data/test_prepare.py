@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atmorep_lite import Normalizer, open_sample
-from atmorep_lite.data.prepare import LARGEST, prepare
+from atmorep_lite.data.prepare import prepare
 from atmorep_lite.data.prepared import PackedField, is_prepared, open_prepared, statistics
 from atmorep_lite.data.sampling import Neighbourhoods, Place
+from atmorep_lite.data.writing import LARGEST
 from atmorep_lite.errors import UserError
 from tests.tiny import tiny_field, tiny_model
 
@@ -168,8 +172,6 @@ def test_mistakes_are_mended_or_refused(record: xr.Dataset, tmp_path: Path) -> N
 
 
 def test_a_chunk_cut_short_is_told(store: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(store, tmp_path / "cut.zarr")
     chunk = tmp_path / "cut.zarr" / "temperature" / "c" / "1" / "0" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:1000])
@@ -177,6 +179,16 @@ def test_a_chunk_cut_short_is_told(store: Path, tmp_path: Path) -> None:
     field.cut(0, 7, 0, 4, np.arange(4))
     with pytest.raises(UserError, match="cut short"):
         field.cut(5, 4, 0, 4, np.arange(4))
+
+
+def test_a_removed_chunk_is_made_again(record: xr.Dataset, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again.zarr"
+    shutil.copytree(store, out)
+    chunk = out / "vorticity" / "c" / "2" / "0" / "0" / "0"
+    before = chunk.read_bytes()
+    chunk.unlink()
+    prepare(record, out, FIELDS, levels=[500, 850], gaps=6)
+    assert chunk.read_bytes() == before
 
 
 def test_neighbourhoods_are_the_same_from_disk_and_from_memory(store: Path, record: xr.Dataset) -> None:
@@ -234,3 +246,103 @@ def test_training_reads_a_prepared_store(record: xr.Dataset, store: Path, tmp_pa
         )
         losses.append(seen)
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+
+
+def test_monthly_statistics(tmp_path: Path) -> None:
+    """Times of three months; blocks that cross their borders; given to a second store."""
+    sample = open_sample().isel(time=slice(0, 40))
+    times = np.datetime64("2010-01-20", "ns") + np.arange(40) * np.timedelta64(36, "h")
+    seasons = sample.assign_coords(time=times).chunk(time=3)
+    out = prepare(seasons, tmp_path / "a.zarr", FIELDS, kind="monthly_local", gaps=3, chunk_megabytes=0.1)
+    found, fit = open_prepared(out), Normalizer.fit(seasons[FIELDS].load(), "monthly_local")
+    normal = fit.normalize(seasons[FIELDS].load())
+    for name in FIELDS:
+        np.testing.assert_allclose(
+            found[name], normal[name], atol=0.51 * found[name].encoding["scale_factor"]
+        )
+    ours = statistics(found)
+    xr.testing.assert_allclose(ours.mean[FIELDS], fit.mean[FIELDS])
+    assert list(ours.mean.month) == [1, 2, 3]
+    again = prepare(seasons, tmp_path / "b.zarr", FIELDS, normalizer=ours, gaps=3, chunk_megabytes=0.1)
+    for name in FIELDS:
+        np.testing.assert_array_equal(open_prepared(again)[name], found[name])
+    with pytest.raises(UserError, match="for August"):
+        august = seasons.assign_coords(time=times + np.timedelta64(200, "D"))
+        prepare(august, tmp_path / "c.zarr", FIELDS, normalizer=ours)
+    field = tiny_field("temperature", levels=(850,))
+    disk = Neighbourhoods(found, tiny_model(field), ours)
+    memory = Neighbourhoods(seasons.load(), tiny_model(field), fit)
+    places = [Place(3, 5, 60)]
+    tokens = [data.batch(places).tokens["temperature"].values for data in (disk, memory)]
+    np.testing.assert_allclose(tokens[0], tokens[1], atol=3e-4)
+
+
+def test_other_statistics_do_not_continue_a_store(record: xr.Dataset, tmp_path: Path) -> None:
+    chosen = record[FIELDS].load()
+    fit = Normalizer.fit(chosen)
+    out = tmp_path / "given.zarr"
+
+    def stop(line: str) -> None:
+        if "chunks to write" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(record, out, FIELDS, normalizer=fit, gaps=2, report=stop)
+    other = Normalizer(fit.mean + 1, fit.std)
+    with pytest.raises(UserError, match="was begun with other fields, times, statistics or options"):
+        prepare(record, out, FIELDS, normalizer=other, gaps=2)
+    prepare(record, out, FIELDS, normalizer=fit, gaps=2)
+    with pytest.raises(UserError, match="was begun with other"):
+        prepare(record, out, FIELDS, normalizer=other, gaps=2)
+
+
+def test_a_full_disk_leaves_something_to_go_on_with(
+    record: xr.Dataset, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full in the middle of a block: half of the bytes arrive, then the error of the system."""
+    from zarr.storage import _local
+
+    settings = {"levels": [500, 850], "gaps": 6, "chunk_megabytes": 7 * 2 * 32 * 64 * 2 / 1e6}
+    out, written, put = tmp_path / "full.zarr", [], _local._put
+
+    def full(path: Path, value, exclusive: bool = False) -> int:
+        if "/c/" in str(path) and "gap" not in str(path) and path.parts[-6] in FIELDS:
+            written.append(path)
+            if len(written) == 3:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with _local._atomic_write(path, "wb", exclusive=exclusive) as file:
+                    file.write(bytes(value.as_buffer_like())[:1000])
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return put(path, value, exclusive)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_local, "_put", full)
+        with pytest.raises(UserError, match=r"the disk of .*full\.zarr is full; make room and run the same"):
+            prepare(record, out, FIELDS, **settings)
+    told: list[str] = []
+    prepare(record, out, FIELDS, report=told.append, **settings)
+    assert not any(line.startswith("Statistics") for line in told)  # not computed again
+    for name in FIELDS:
+        np.testing.assert_array_equal(open_prepared(out)[name], open_prepared(store)[name])
+    free = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: free)
+    with pytest.raises(UserError, match=r"needs 0\.\d GB more, but its disk has 0\.0 GB free"):
+        prepare(record, tmp_path / "small.zarr", FIELDS, **settings)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_nan_are_never_packed(record: xr.Dataset, tmp_path: Path, check: bool) -> None:
+    """Wherever they are and whether or not anyone looks for other mistakes; also if they come later."""
+    holed = record[FIELDS].load().copy(deep=True)
+    holed["temperature"][1, 0, 0, 0] = np.nan  # not among the times of the first look
+    with pytest.raises(UserError, match=r"temperature: wrong at 1 time .*NaN"):
+        prepare(holed, tmp_path / "nan.zarr", FIELDS, check=check, gaps=2)
+
+    def stop(line: str) -> None:
+        if "chunks to write" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(record, tmp_path / "later.zarr", FIELDS, check=check, gaps=2, report=stop)
+    with pytest.raises(UserError, match="temperature has NaN that were not there before"):
+        prepare(holed, tmp_path / "later.zarr", FIELDS, check=check, gaps=2)

@@ -48,7 +48,9 @@ def test_a_single_value_is_found_with_its_place(sample: xr.Dataset, value: float
 
 def test_missing_and_additional_times(sample: xr.Dataset) -> None:
     (found,) = examine(sample.isel(time=[0, 1, 2, 5, 6, 8, 9, 10]))
-    assert found.words.startswith("3 of the 3-hourly times are missing, first after 2010-01-20T09:00")
+    assert found.words == (
+        "3 of the 3-hourly times are missing (2 after 2010-01-20T09:00, 1 after 2010-01-20T21:00)"
+    )
     between = sample.time.values.copy()
     between[4] += np.timedelta64(20, "m")
     assert [found.kind for found in examine(sample.assign_coords(time=between))].count("missing times") >= 1
@@ -91,3 +93,52 @@ def test_all_findings_are_told_together(sample: xr.Dataset) -> None:
 def test_only_some_times_are_read(sample: xr.Dataset) -> None:
     hidden = spoilt(sample, "temperature", np.nan)
     assert examine(hidden, times=2) == [] and len(examine(hidden, times=None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arctic", "antarctic"),
+    [
+        ("2m_temperature", 272.0, 215.0),
+        ("surface_pressure", 101300.0, 69000.0),
+        ("temperature", 265.0, 232.0),
+    ],
+)
+def test_poles_are_told_apart_without_a_map_of_the_land(
+    sample: xr.Dataset, name: str, arctic: float, antarctic: float
+) -> None:
+    """July: winter in the south."""
+    like = sample["temperature"] if name == "temperature" else sample["temperature"].isel(level=0, drop=True)
+    north = (like.latitude + 90) / 180
+    field = (antarctic + (arctic - antarctic) * north + 0 * like).transpose(*like.dims).astype(np.float32)
+    field = field.where(abs(like.latitude) > 60, 288.0 if "temp" in name else 101300.0).to_dataset(name=name)
+    assert examine(field) == []
+    turned = field.isel(latitude=slice(None, None, -1)).assign_coords(latitude=field.latitude)
+    (found,) = examine(turned)
+    assert found.kind == "upside down" and found.repairable
+    xr.testing.assert_equal(repaired(turned, [found])[0].drop_attrs(), field.drop_attrs())
+
+
+def test_everything_wrong_at_once_is_told_with_its_place(sample: xr.Dataset) -> None:
+    """Gap, NaN, fill value, hPa for Pa, degrees Celsius for kelvin, swapped latitude."""
+    wrong = sample.isel(time=[k for k in range(12) if k != 7]).copy(deep=True)
+    wrong["mean_sea_level_pressure"] = 1013.0 + 0 * wrong["temperature"].isel(level=0, drop=True)
+    wrong["temperature"] = wrong["temperature"] - 273.15
+    wrong["vorticity"][3, 1, 2, 0] = np.nan
+    wrong["u_component_of_wind"][10, 0, 0, 5] = -9999.0
+    wrong = wrong.isel(latitude=slice(None, None, -1)).assign_coords(latitude=sample.latitude)
+    told = {found.name: found for found in examine(wrong)}
+    assert "1 after 2010-01-20T21:00" in told["time"].words
+    assert told["latitude"].kind == "upside down"
+    assert "are hPa, not Pa" in told["mean_sea_level_pressure"].words
+    assert "are degrees Celsius, not K" in told["temperature"].words
+    assert "2010-01-20T12:00, level 700, latitude" in told["vorticity"].words
+    assert "(-9999), first at 2010-01-21T12:00, level 500" in told["u_component_of_wind"].words
+    assert len(told) == 6 and sum(found.repairable for found in told.values()) == 3
+    assert {found.name for found in examine(wrong, times=None)} == set(told)
+
+
+def test_a_cold_winter_stratosphere_is_no_mistake(sample: xr.Dataset) -> None:
+    """At 50 hPa the Arctic winter is far colder than the Antarctic summer."""
+    like = sample[["temperature"]].isel(level=[0]).assign_coords(level=[50])
+    field = (225.0 - like.latitude / 4 + 0 * like).transpose(*like.temperature.dims)
+    assert examine(field.astype(np.float32)) == []

@@ -16,7 +16,7 @@ EVERYTHING = MaskingConfig(tasks={name: 1.0 for name in TASKS}, max_rate=0.9)
 
 
 def keys(count: int, seed: int = 0) -> list[Key]:
-    return batch_keys(seed, epoch=1, rank=0, step=0, batch_size=count)
+    return batch_keys(seed, epoch=1, step=0, batch_size=count)
 
 
 def test_every_task_of_the_configuration_exists() -> None:
@@ -76,7 +76,7 @@ def test_a_samples_masks_do_not_depend_on_the_other_samples() -> None:
 def test_no_mask_is_drawn_twice() -> None:
     """10,000 samples of several runs, epochs and processes, on a grid with 2**96 masks."""
     field = tiny_field(num_tokens=(6, 4, 4), levels=(500,))
-    every = [Key(s, e, r, n) for s in range(2) for e in range(5) for r in range(4) for n in range(250)]
+    every = [Key(s, e, n) for s in range(2) for e in range(5) for n in range(1000)]
     masking = MaskingConfig(forecast=0.0, max_rate=1.0)
     masks, _ = draw_masks([field], every, masking)
     flat = masks[HEAT].flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from atmorep_lite import __version__
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training import checkpoint
@@ -173,3 +177,45 @@ def test_numpy_scalars_are_refused_rather_than_unpickled(tmp_path: Path) -> None
     torch.save({"stage": np.float64(1.0)}, tmp_path / "state.pt")
     with pytest.raises(UserError, match="cannot be read"):
         load_state(tmp_path / "state.pt")
+
+
+def test_weights_say_by_what_they_were_written_and_where_they_come_from(
+    model: AtmoRep, tmp_path: Path, folder: Path
+) -> None:
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["atmorep_lite"]) == {"format": 1, "version": __version__}
+    assert not (folder / "provenance.json").exists()
+    save_model(tmp_path / "trained", model, {"history": [{"date": "2026-01-01"}]})
+    assert (
+        json.loads((tmp_path / "trained/provenance.json").read_text())["history"][0]["date"] == "2026-01-01"
+    )
+    weights = [(where / "model.safetensors").read_bytes() for where in (folder, tmp_path / "trained")]
+    assert weights[0] == weights[1], "no date or place is in the weights"
+    modes = {path.stat().st_mode for path in (tmp_path / "trained").iterdir()}
+    assert len(modes) == 1, "all files can be read by the same people"
+
+
+def test_a_newer_format_is_told(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    about = {"atmorep_lite": json.dumps({"format": 2, "version": "9.1"})}
+    save_file(load_file(path), path, about)
+    (folder / "config.yaml").write_text("what_nobody_knows_yet: 1")
+    with pytest.raises(UserError, match=r"by atmorep_lite 9\.1 in format 2, .* update atmorep_lite"):
+        load_model(folder)
+
+
+def test_a_folder_with_weights_is_complete(
+    model: AtmoRep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever file cannot be written, a run is not taken for finished."""
+    for number, name in enumerate((*checkpoint.FILES, "provenance.json")):
+
+        def write(path: Path, how, name=name) -> None:
+            if path.name == name:
+                raise OSError("disk full")
+            write_atomically(path, how)
+
+        monkeypatch.setattr(checkpoint, "write_atomically", write)
+        with pytest.raises(OSError, match="disk full"):
+            save_model(tmp_path / str(number), model, {})
+        assert not (tmp_path / str(number) / "model.safetensors").exists()

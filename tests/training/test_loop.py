@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,16 +15,22 @@ import numpy as np
 import pytest
 import torch
 
-from atmorep_lite.config import TASKS, Config, dump_config
+from atmorep_lite.config import TASKS, Config, StageConfig, dump_config
+from atmorep_lite.data import source
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Neighbourhoods
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training import loop
+from atmorep_lite.training import batch_loss, loop, stages
+from atmorep_lite.training.batch_loss import BatchLoss, PartLoss
+from atmorep_lite.training.ema import WeightMean
 from atmorep_lite.training.loop import fit_normalizer, open_source, train, training_loss
+from atmorep_lite.training.parts import parts_of_stage
+from atmorep_lite.training.processes import ALONE, Processes
 from atmorep_lite.training.session import Progress
-from atmorep_lite.training.step import hide
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_field, tiny_model, tiny_run, wave
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* times of the validation data are training data")
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +38,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """The record called ``wave`` instead of a file."""
     data = wave(times=14)
     monkeypatch.setattr(loop, "open_source", lambda name, period=None: data)
+    monkeypatch.setattr(stages, "validate", lambda *_, **__: {})  # has tests of its own
 
 
 def stop_after(count: int):
@@ -54,6 +62,7 @@ def same_weights(a: AtmoRep, b: AtmoRep) -> bool:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> AtmoRep:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "open_source", lambda name, period=None: wave(times=14))
+        patch.setattr(stages, "validate", lambda *_, **__: {})
         model = train(tiny_run(), tmp_path_factory.mktemp("whole") / "run")
     assert model is not None
     return model
@@ -106,13 +115,12 @@ def test_a_finished_run_loads_and_is_not_overwritten(tmp_path: Path, uninterrupt
     assert same_weights(AtmoRep.from_pretrained(tmp_path), model)
     again = train(tiny_run(), tmp_path, resume=True)
     assert again is not None and same_weights(again, model), "resuming a finished run changes nothing"
-    content = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    for lost in ("none", "state.pt"):  # a model folder without its state is not overwritten either
-        (tmp_path / lost).unlink(missing_ok=True)
-        content.pop(lost, None)
+    for lost in ("none", "checkpoints"):  # a model folder without checkpoints is not overwritten either
+        shutil.rmtree(tmp_path / lost, ignore_errors=True)
+        content = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
         with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
             train(tiny_run(), tmp_path)
-        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
+        assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == content
 
 
 def test_layers_may_be_computed_twice(tmp_path: Path, uninterrupted: AtmoRep) -> None:
@@ -136,18 +144,90 @@ def test_another_seed_is_another_run(tmp_path: Path, uninterrupted: AtmoRep) -> 
     assert model is not None and not same_weights(model, uninterrupted)
 
 
+def spoil_loss(monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
+    """Make the loss of one part, counted over the whole run, no number."""
+    calls = iter(range(1000))
+    plain = batch_loss.first_guess_loss
+
+    def spoilt(*args, **options):
+        loss, per_field = plain(*args, **options)
+        return (loss * float("nan") if next(calls) == call else loss), per_field
+
+    monkeypatch.setattr(batch_loss, "first_guess_loss", spoilt)
+
+
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = iter(range(100))
-
-    def spoilt(*args):
-        loss, per_field = training_loss(*args)
-        return (loss * float("nan") if next(calls) == 2 else loss), per_field
-
-    monkeypatch.setattr(loop, "training_loss", spoilt)
+    spoil_loss(monkeypatch, call=2)
     with pytest.raises(
-        UserError, match=r"the loss became nan in stage 0 at step 2; lower the learning rate \(0\.003\)"
+        UserError, match=r"the loss became nan in stage 0 at step 2: .* lower the learning rate"
     ):
         train(tiny_run(), tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_step_that_goes_wrong_may_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil_loss(monkeypatch, call=2)
+    skipped: list[int] = []
+    model = train(tiny_run(guard={"action": "skip"}), tmp_path, report=lambda p: skipped.append(p.skipped))
+    assert model is not None and skipped == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert "the loss became nan in stage 0 at step 2" in capsys.readouterr().err
+
+
+def test_a_batch_in_parts_has_the_same_gradient(uninterrupted: AtmoRep) -> None:
+    """Parts hide different amounts, so the mean of their means would be another number."""
+    config, model, data = ready()
+    stage = StageConfig(part="all", steps=1, batch_size=6)
+    gradients, losses = [], []
+    for each in (1, 2, 3):
+        model.zero_grad()
+        whole = PartLoss(model.eval(), config, stage)
+        make = parts_of_stage(data, config, stage, 0, ALONE, each=each)
+        loss, per_field = BatchLoss(whole, whole, ALONE)([make(n) for n in range(each)], backward=True)
+        losses.append([float(loss), *per_field.values()])
+        gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+    means = np.mean([float(whole(make(n))[0]) for n in range(3)])
+    assert abs(means - losses[0][0]) > 1e-3 * means
+    for parts in (1, 2):
+        assert losses[parts] == pytest.approx(losses[0], rel=1e-6)
+        assert gradients[parts].keys() == gradients[0].keys()
+        for name, gradient in gradients[parts].items():
+            torch.testing.assert_close(gradient, gradients[0][name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_mean_of_the_weights() -> None:
+    """After steps to 1, 2, 3 with a decay of 0.5: ((0 / 2 + 1 / 2) / 2 + 2 / 2) / 2 + 3 / 2 = 2.125."""
+    weight = torch.nn.Parameter(torch.zeros(2))
+    mean = WeightMean({"w": weight}, 0.5)
+    for value in (1.0, 2.0, 3.0):
+        weight.data.fill_(value)
+        mean.update()
+    with mean.in_place():
+        assert weight.tolist() == [2.125, 2.125]
+    assert weight.tolist() == [3.0, 3.0]
+    mean.settle()
+    assert weight.tolist() == [2.125, 2.125]
+    off = WeightMean({"w": weight}, None)
+    off.update()
+    off.settle()
+    assert weight.tolist() == [2.125, 2.125] and not off.mean
+
+
+def test_a_run_with_a_mean_of_weights_ends_elsewhere(tmp_path: Path, uninterrupted: AtmoRep) -> None:
+    model = train(tiny_run(ema=0.9), tmp_path)
+    assert model is not None and not same_weights(model, uninterrupted)
+
+
+def test_half_precision_keeps_whole_weights(tmp_path: Path, uninterrupted: AtmoRep) -> None:
+    """Losses differ from those in float32 by what 8 bits of a number can do; weights are float32."""
+    losses: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    for precision, told in losses.items():
+        config = tiny_run(precision=precision, optimizer="adamw")
+        model = train(config, tmp_path / precision, report=lambda p, told=told: told.append(p.loss))
+        assert model is not None and {p.dtype for p in model.parameters()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.03)
 
 
 def test_unknown_loss(tmp_path: Path) -> None:
@@ -179,29 +259,22 @@ def test_a_step_is_a_function_of_seed_stage_and_step() -> None:
     assert len(others) == 4 and first not in others
 
 
-def test_a_sample_is_the_same_one_in_a_batch_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Place and masks: two batches of three are three batches of two."""
-    config, model, data = ready()
-    shown: list[tuple[list, dict]] = []
-
-    def keep(batch_tokens, masks):
-        shown.append((places.pop(), masks))
-        return hide(batch_tokens, masks)
-
-    places: list[list] = []
-    cut_out = data.batch
-    monkeypatch.setattr(data, "batch", lambda chosen: places.append(chosen) or cut_out(chosen))
-    monkeypatch.setattr(loop, "hide", keep)
-    samples = []
-    for size in (2, 3):
-        shown.clear()
+def test_a_sample_is_the_same_one_in_any_part_of_any_batch() -> None:
+    """Values and masks: two batches of three are three batches of two, also in parts."""
+    config, _, data = ready()
+    shown = []
+    for size, each in ((2, 1), (3, 1), (6, 1), (6, 3)):
         stage = config.training.stages[1].model_copy(update={"batch_size": size})
-        for step in range(6 // size):
-            training_loss(model, data, config, stage, 1, step)
-        masks = torch.cat([masks[HEAT] for _, masks in shown])
-        samples.append(([place for chosen, _ in shown for place in chosen], masks))
-    assert samples[0][0] == samples[1][0] and torch.equal(samples[0][1], samples[1][1])
-    assert len(set(samples[0][0])) > 1
+        make = parts_of_stage(data, config, stage, 1, ALONE, each=each)
+        parts = [make(n).tokens[HEAT] for n in range(6 * each // size)]
+        shown.append((torch.cat([p.values for p in parts]), torch.cat([p.mask for p in parts])))
+        two = [Processes(rank, 2, torch.device("cpu")) for rank in range(2)]
+        if size == 6 and each == 1:
+            halves = [parts_of_stage(data, config, stage, 1, p, each=1)(0).tokens[HEAT] for p in two]
+            shown.append((torch.cat([p.values for p in halves]), torch.cat([p.mask for p in halves])))
+    for values, masks in shown[1:]:
+        assert torch.equal(values, shown[0][0]) and torch.equal(masks, shown[0][1])
+    assert len(shown[0][0]) == 6 and not torch.equal(shown[0][0][0], shown[0][0][1])
 
 
 def every_task() -> Config:
@@ -339,7 +412,7 @@ def test_a_signal_saves_and_ends_a_process_cleanly(
 
 def test_periods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(loop, "open_dataset", lambda name: wave())
+    monkeypatch.setattr(source, "open_dataset", lambda name, **options: wave())
     part = open_source("record.nc", ("2001-01-02", "2001-01-03T06"))
     assert part.time.values[[0, -1]].astype("datetime64[h]").astype(str).tolist() == [
         "2001-01-02T00",

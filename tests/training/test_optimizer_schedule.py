@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from atmorep_lite.config import StageConfig, TrainingConfig
+from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training.optimizer import build_optimizers, trainable
-from atmorep_lite.training.schedule import cosine, published_learning_rate
+from atmorep_lite.training.schedule import cosine, published_learning_rate, rate_factor
 from tests.tiny import coupled_fields, tiny_model
 
 
@@ -83,6 +84,26 @@ def test_cosine() -> None:
     assert rates[60] == pytest.approx(0.5 * (1 + math.cos(math.pi * 40 / 80)))
     assert cosine(0, 1, 0) == 1.0
     assert all(0 < cosine(step, 5, 20) <= 1 for step in range(5)), "a stage shorter than its warmup"
+
+
+def test_schedules_by_name() -> None:
+    """The published one: epochs of 512 steps, rates 1e-5, 1.5e-5, 2e-5, then / 1.025 down to 1e-5."""
+    _, constant = settings(schedule="constant", warmup=4)
+    assert [rate_factor(step, 9, constant) for step in (0, 1, 3, 4, 8)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    _, published = settings(schedule="published")
+    rates = [2e-5 * rate_factor(step, 65536, published) for step in (0, 511, 512, 1024, 1536, 65535)]
+    assert rates == pytest.approx([1e-5, 1e-5, 1.5e-5, 2e-5, 2e-5 / 1.025, 1e-5])
+    _, usual = settings(warmup=20)
+    assert [rate_factor(s, 100, usual) for s in range(100)] == [cosine(s, 100, 20) for s in range(100)]
+
+
+def test_a_stage_that_trains_nothing_is_refused(model: AtmoRep) -> None:
+    every = {name for name, _ in model.named_parameters()}
+    with pytest.raises(UserError, match="a stage of the part grid_skip would train nothing"):
+        trainable(model, "grid_skip", held=every)
+    some = {name for name in every if name.startswith("encoders")}
+    assert trainable(model, "all", held=some).keys().isdisjoint(some)
+    assert not any(p.requires_grad for n, p in model.named_parameters() if n in some)
 
 
 def test_published_rate_rises_linearly_then_decays_to_its_floor() -> None:

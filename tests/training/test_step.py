@@ -27,7 +27,7 @@ from atmorep_lite.tokens import FieldTokens, detokenize, spread_over_token
 from atmorep_lite.training.step import first_guess_loss, hide, masked_loss, spoil
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_field, tiny_model, wave
 
-KEYS = batch_keys(0, epoch=0, rank=0, step=0, batch_size=2)
+KEYS = batch_keys(0, epoch=0, step=0, batch_size=2)
 
 
 def case(**changes) -> tuple[AtmoRep, Batch]:
@@ -47,7 +47,7 @@ def nearest_visible(hidden: Tensor, step: int) -> int:
 
 
 def masks_of(model: AtmoRep, seed: int = 0) -> dict[str, Tensor]:
-    keys = batch_keys(seed, epoch=0, rank=0, step=0, batch_size=2)
+    keys = batch_keys(seed, epoch=0, step=0, batch_size=2)
     return draw_masks(model.config.fields, keys, MaskingConfig(forecast=0.0))[0]
 
 
@@ -60,7 +60,7 @@ def test_hidden_values_are_zeros_and_the_batch_stays_as_it_is() -> None:
         assert torch.equal(tokens[name].values[~mask], batch.tokens[name].values[~mask])
         assert (tokens[name].values[mask] == 0).all()
         assert batch.tokens[name].values[mask].abs().max() > 0.1
-    assert spoil(model, tokens, batch, ["random"] * 2, KEYS, MaskingConfig()) is tokens, "never read"
+    assert spoil(model.config, tokens, batch, ["random"] * 2, KEYS, MaskingConfig()) is tokens, "never read"
 
 
 def test_context_tokens_come_along() -> None:
@@ -80,14 +80,14 @@ def test_a_model_of_the_field_is_shown_spoilt_tokens_where_they_were_hidden_at_r
     hidden = hide(batch.tokens, masks)
     before = {name: field.values.clone() for name, field in hidden.items()}
     untouched = MaskingConfig(zero=0.0, noise=0.0, coarse=0.0)
-    shown = spoil(model, hidden, batch, ["random", "forecast"], KEYS, untouched)
+    shown = spoil(model.config, hidden, batch, ["random", "forecast"], KEYS, untouched)
     for name, field in shown.items():
         assert torch.equal(hidden[name].values, before[name]) and torch.equal(field.mask, masks[name])
         assert torch.equal(field.values[1], before[name][1])
     assert torch.equal(shown[WIND].values[0], batch.tokens[WIND].values[0])
     assert (shown[HEAT].values[0] == 0).all()
     noisy = [
-        spoil(model, hidden, batch, ["random", "forecast"], keys, MaskingConfig(zero=0.0, noise=1.0))
+        spoil(model.config, hidden, batch, ["random", "forecast"], keys, MaskingConfig(zero=0.0, noise=1.0))
         for keys in (KEYS, KEYS, KEYS[::-1])
     ]
     assert torch.equal(noisy[0][WIND].values, noisy[1][WIND].values)
@@ -98,10 +98,10 @@ def test_spoilt_values_do_not_depend_on_the_other_samples() -> None:
     model, batch = case(predict="field")
     hidden = hide(batch.tokens, masks_of(model))
     masking = MaskingConfig(zero=0.3, noise=0.5, coarse=0.5)
-    both = spoil(model, hidden, batch, ["random"] * 2, KEYS, masking)
+    both = spoil(model.config, hidden, batch, ["random"] * 2, KEYS, masking)
     second = {n: FieldTokens(t.values[1:], t.info[1:], t.mask[1:]) for n, t in hidden.items()}
     truth = {n: FieldTokens(t.values[1:], t.info[1:], t.mask[1:]) for n, t in batch.tokens.items()}
-    alone = spoil(model, second, Batch(truth, batch.static[1:]), ["random"], KEYS[1:], masking)
+    alone = spoil(model.config, second, Batch(truth, batch.static[1:]), ["random"], KEYS[1:], masking)
     for name, field in alone.items():
         assert torch.equal(field.values[0], both[name].values[1])
 
@@ -111,7 +111,7 @@ def test_published_models_are_shown_what_the_published_code_shows() -> None:
     model, batch = case(predict="field", published="2024")
     hidden = hide(batch.tokens, masks_of(model))
     torch.manual_seed(3)
-    shown = spoil(model, hidden, batch, ["random"] * 2, KEYS, MaskingConfig())
+    shown = spoil(model.config, hidden, batch, ["random"] * 2, KEYS, MaskingConfig())
     torch.manual_seed(3)
     rng = generator(KEYS[0], Purpose.DISTORTION)
     for f in model.config.fields:
@@ -122,7 +122,7 @@ def test_published_models_are_shown_what_the_published_code_shows() -> None:
             assert torch.equal(shown[f.name].values[:, level], values)
             assert torch.equal(shown[f.name].mask[:, level], mask)
     future = hide(batch.tokens, forecast_masks(model.config.fields, 2, 1))
-    same = spoil(model, future, batch, ["forecast"] * 2, KEYS, MaskingConfig())
+    same = spoil(model.config, future, batch, ["forecast"] * 2, KEYS, MaskingConfig())
     assert all(torch.equal(same[name].values, future[name].values) for name in future)
 
 

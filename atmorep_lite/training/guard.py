@@ -1,0 +1,310 @@
+"""Watching a run for steps that go wrong: what happens then, and which sample is to blame.
+
+A step is wrong if its loss or the norm of its gradient is no number, or is many times its running median.
+The verdict is the same on all processes and after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atmorep_lite.config import GuardConfig, Triple
+from atmorep_lite.data.sampling import Neighbourhoods, Place
+from atmorep_lite.errors import UserError
+from atmorep_lite.masking import Key
+from atmorep_lite.tokens import detokenize
+from atmorep_lite.training.processes import ALONE, Processes
+
+#: Steps whose losses and norms the running medians are of, and how many must be known to speak of a spike.
+WINDOW, ENOUGH = 64, 8
+#: A run ends when so many steps are left out in a row.
+IN_A_ROW = 10
+#: A stage has diverged if the median loss of its last ``PART`` steps is so many times that of its first ones.
+RISEN, PART = 3.0, 16
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with a step; ``usual`` is the running median, None if ``value`` is no number."""
+
+    what: Literal["loss", "gradient norm"]
+    value: float
+    usual: float | None
+
+    def __str__(self) -> str:
+        if self.usual is None:
+            return f"the {self.what} became {self.value}"
+        return (
+            f"the {self.what} {self.value:.3g} is {self.value / self.usual:.3g} times its running median "
+            f"{self.usual:.3g}"
+        )
+
+
+class Guard:
+    """Judges every step of a run.
+
+    Parameters
+    ----------
+    settings
+        How far from the median is too far, and what happens then.
+    state
+        What :meth:`state` returned when the run was saved.
+    processes
+        Of the run; a step is wrong for all if it is for one.
+    """
+
+    def __init__(
+        self,
+        settings: GuardConfig,
+        state: Mapping[str, Any] | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.settings, self.processes = settings, processes
+        fresh: dict[str, Any] = {"losses": [], "norms": [], "first": None, "good": 0, "bad": 0, "in_a_row": 0}
+        kept = fresh | {"stage": None, "skipped": 0} | dict(state or {})
+        self.skipped: int = kept["skipped"]
+        self._stage: int | None = kept["stage"]
+        self._losses: list[float] = list(kept["losses"])
+        self._norms: list[float] = list(kept["norms"])
+        self._first: float | None = kept["first"]
+        self._good, self._bad, self._in_a_row = (int(kept[key]) for key in ("good", "bad", "in_a_row"))
+
+    def begin(self, stage: int) -> None:
+        """Forget the medians of the stage before; those of this one, taken up again, stay."""
+        if stage != self._stage:
+            self._stage, self._losses, self._norms, self._first = stage, [], [], None
+            self._good = self._bad = self._in_a_row = 0
+
+    def check(self, loss: float, norm: float) -> Trouble | None:
+        """Judge a step before its update, by the loss and the gradient norm (before clipping) of its batch.
+
+        To be called by all processes alike.  Only steps that are fine enter the medians.
+        """
+        trouble = self._trouble("loss", loss, self._losses)
+        trouble = trouble or self._trouble("gradient norm", norm, self._norms)
+        if self.processes.any(trouble is not None):
+            return trouble or Trouble("loss", loss, None)
+        for values, value in ((self._losses, loss), (self._norms, norm)):
+            values.append(value)
+            del values[:-WINDOW]
+        self._good += 1
+        self._in_a_row = 0
+        if self._good == PART:
+            self._first = median(self._losses)
+        return None
+
+    def _trouble(
+        self, what: Literal["loss", "gradient norm"], value: float, before: list[float]
+    ) -> Trouble | None:
+        if not np.isfinite(value):
+            return Trouble(what, value, None)
+        if self.settings.spike is None or len(before) < ENOUGH:
+            return None
+        usual = median(before)
+        return Trouble(what, value, usual) if value > self.settings.spike * usual > 0 else None
+
+    def act(self, trouble: Trouble, *, step: int, blamed: object) -> str:
+        """Do as configured about a step that is wrong: end the run, or count it and say so.
+
+        Returns
+        -------
+        The sentence to tell: the step is to be left out.
+
+        Raises
+        ------
+        UserError
+            If the run is to stop, or :data:`IN_A_ROW` steps went wrong one after the other.
+        """
+        self.skipped += 1
+        self._bad += 1
+        self._in_a_row += 1
+        what = f"{trouble} in stage {self._stage} at step {step}: {blamed}"
+        if self.settings.action == "stop":
+            raise UserError(
+                f"{what}; lower the learning rate, leave these data out, or set training.guard.action: skip"
+            )
+        if self._in_a_row == IN_A_ROW:
+            raise UserError(
+                f"{what}; this is the {IN_A_ROW}th step in a row that went wrong, so the run has diverged: "
+                "lower the learning rate and go on from an earlier checkpoint"
+            )
+        return f"{what}; the step is left out"
+
+    def finish(self, model: torch.nn.Module) -> None:
+        """Call at the end of a stage, on every process: a diverged one is no success.
+
+        Raises
+        ------
+        UserError
+            If a weight is no number, most steps were left out, or the loss has risen instead of fallen.
+        """
+        broken = next((n for n, t in model.state_dict().items() if not bool(t.isfinite().all())), None)
+        if self.processes.any(broken is not None):
+            raise UserError(
+                f"stage {self._stage} ends with weights that are no numbers ({broken or 'elsewhere'}); lower "
+                "the learning rate and go on from an earlier checkpoint"
+            )
+        if self._bad > self._good:
+            raise UserError(
+                f"{self._bad} of {self._bad + self._good} steps of stage {self._stage} went wrong and were "
+                "left out; lower the learning rate or mend the data"
+            )
+        if self._first is not None and len(self._losses) >= 2 * PART:
+            last = median(self._losses[-PART:])
+            if last > RISEN * self._first > 0:
+                raise UserError(
+                    f"the loss of stage {self._stage} rose from {self._first:.3g} to {last:.3g} (medians of "
+                    f"{PART} steps), so the run has diverged; lower the learning rate"
+                )
+
+    def state(self) -> dict[str, Any]:
+        """Numbers, for a checkpoint: less than 4 KB as JSON, which keeps them exactly."""
+        return {
+            "stage": self._stage,
+            "losses": list(self._losses),
+            "norms": list(self._norms),
+            "first": self._first,
+            "good": self._good,
+            "bad": self._bad,
+            "in_a_row": self._in_a_row,
+            "skipped": self.skipped,
+        }
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The sample of a step that is to blame, with the most extreme value in it.
+
+    ``loss`` is that of the sample alone (``others``: the median of the batch's other samples), or the norm of
+    its gradient, as ``measured`` says; ``worst_field`` has the largest loss.  ``value`` is in standard
+    deviations.
+    """
+
+    sample: int
+    measured: str
+    loss: float
+    others: float
+    worst_field: str
+    first: str
+    last: str
+    north: tuple[float, float]
+    east: tuple[float, float]
+    field: str
+    value: float
+    level: int
+    time: str
+    latitude: float
+    longitude: float
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.others):
+            return f"the {self.measured} of every sample alone is {self.loss}, so the weights are at fault"
+        if np.isfinite(self.loss) and self.loss < 2 * self.others:
+            alone = f"no sample stands out; the largest {self.measured} alone, {self.loss:.3g}, has"
+        else:
+            alone = f"alone, the {self.measured} is {self.loss:.3g} (others: {self.others:.3g}) of"
+        level = f"{self.level} hPa" if self.level else "the surface"
+        return (
+            f"{alone} sample {self.sample} ({self.first} to {self.last}, {self.north[1]:g} to "
+            f"{self.north[0]:g} degrees north, {self.east[0]:g} to {self.east[1]:g} degrees east), whose "
+            f"{self.worst_field} is worst predicted and whose most extreme value is {self.value:.4g} "
+            f"standard deviations of {self.field} at {self.time}, {self.latitude:g} degrees north, "
+            f"{self.longitude:g} degrees east, {level}"
+        )
+
+
+def blame(
+    trouble: Trouble,
+    keys: Sequence[Key],
+    measure: Callable[[Key], tuple[Tensor, dict[str, float]]],
+    place_of: Callable[[Key], Place],
+    data: Neighbourhoods,
+    *,
+    processes: Processes = ALONE,
+    parameters: Sequence[Tensor] = (),
+) -> Culprit:
+    """Find the sample by which a step went wrong: each one's loss is computed again, alone.
+
+    To be called by all processes alike, before the update.
+
+    Parameters
+    ----------
+    keys
+        Of the whole batch; each process measures its contiguous share.
+    measure
+        Loss of one sample alone: total, with a graph if it is to be differentiated, and per field.
+    place_of
+        Where a sample lies.
+    parameters
+        What is learnt: given, a gradient norm that is too large is traced by the gradients of single samples.
+        Leave it out where weights are spread over processes.
+    """
+    by_gradient = processes.any(trouble.what == "gradient norm" and len(parameters) > 0)
+    share = len(keys) // processes.count
+    own = range(processes.rank * share, (processes.rank + 1) * share)
+    fields = data.model.names
+    table = torch.zeros(len(keys), 1 + len(fields), dtype=torch.float64, device=processes.device)
+    devices = [processes.device] if processes.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.set_grad_enabled(by_gradient):
+        for n in own:
+            loss, per_field = measure(keys[n])
+            table[n, 0] = _gradient_norm(loss, parameters) if by_gradient else float(loss.detach())
+            table[n, 1:] = torch.tensor([per_field.get(name, 0.0) for name in fields])
+    processes.sum(table)
+    ranked = table.nan_to_num(nan=torch.inf)
+    n = int(ranked[:, 0].argmax())
+    others = [value for i, value in enumerate(ranked[:, 0].tolist()) if i != n]
+    place = place_of(keys[n])
+    field, value, level, (step, row, column) = _most_extreme(data, place)
+    _, height, width = data.model.extent
+    columns = (place.column + np.arange(width)) % len(data.longitude)
+    steps = (place.step, place.step + data.model.extent[0] - 1)
+    return Culprit(
+        sample=keys[n].sample,
+        measured="gradient norm" if by_gradient else "loss",
+        loss=float(table[n, 0]),
+        others=median(others) if others else 0.0,
+        worst_field=fields[int(ranked[n, 1:].argmax())],
+        first=_date(data.time[steps[0]]),
+        last=_date(data.time[steps[1]]),
+        north=(float(data.latitude[place.row + height - 1]), float(data.latitude[place.row])),
+        east=(float(data.longitude[columns[0]]), float(data.longitude[columns[-1]])),
+        field=field,
+        value=value,
+        level=level,
+        time=_date(data.time[place.step + step]),
+        latitude=float(data.latitude[place.row + row]),
+        longitude=float(data.longitude[columns[column]]),
+    )
+
+
+def _gradient_norm(loss: Tensor, parameters: Sequence[Tensor]) -> float:
+    if not loss.requires_grad:  # nothing was hidden
+        return 0.0
+    gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
+    return float(torch.nn.utils.get_total_norm([g for g in gradients if g is not None]))
+
+
+def _most_extreme(data: Neighbourhoods, place: Place) -> tuple[str, float, int, Triple]:
+    """Field, value, level and place in the neighbourhood (time, row, column) of the most extreme value."""
+    tokens = data.batch([place]).tokens
+    found = []
+    for f in data.model.fields:
+        grid = detokenize(tokens[f.name].values, f.token_size)[0]
+        size = grid.abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
+        level, *where = np.unravel_index(int(size.argmax()), grid.shape)
+        index = (int(where[0]), int(where[1]), int(where[2]))
+        found.append((float(size.max()), f.name, float(grid[(int(level), *index)]), f.levels[level], index))
+    _, name, value, hpa, index = max(found, key=lambda each: each[0])
+    return name, value, hpa, index
+
+
+def _date(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, unit="m"))
