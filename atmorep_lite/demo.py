@@ -17,7 +17,7 @@ from atmorep_lite.evaluation import LEADS, compare, initial_times
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.report import print_skill, write_skill
 from atmorep_lite.training.loop import train
-from atmorep_lite.training.progress import ProgressBar
+from atmorep_lite.training.watch.progress import ProgressBar
 from atmorep_lite.verification import skill_table
 
 #: Where the explorer and the maps look: the North Atlantic.

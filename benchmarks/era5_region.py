@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atmorep_lite import forecast, load_config, open_dataset, train
-from atmorep_lite.training.progress import ProgressBar
+from atmorep_lite.training.watch.progress import ProgressBar
 from atmorep_lite.verification import area_weights
 
 FIELD = "2m_temperature"

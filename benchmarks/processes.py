@@ -99,7 +99,7 @@ def work(options: list[str]) -> None:
     from atmorep_lite.config import load_config
     from atmorep_lite.training import stages
     from atmorep_lite.training.loop import train
-    from atmorep_lite.training.session import Progress
+    from atmorep_lite.training.watch.session import Progress
 
     answer, part, batch, steps, workers = options
     torch.set_num_threads(1)

@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from atmorep_lite.config import Config, load_config
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.memory import loss_of_shapes
 from atmorep_lite.training.optimizer import build_optimizers, trainable
-from atmorep_lite.training.peak import measured_peak
-from atmorep_lite.training.scaling import MACHINES, Machine, Needs, needs, predict
+from atmorep_lite.training.planning.memory import loss_of_shapes
+from atmorep_lite.training.planning.scaling import MACHINES, Machine, Needs, needs, predict
+from atmorep_lite.training.watch.peak import measured_peak
 
 #: One field with 5 levels and 1,080 tokens, 6 million weights: seconds a step on one core.
 MEDIUM = [

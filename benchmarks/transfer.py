@@ -31,11 +31,11 @@ from atmorep_lite.data.sampling import Neighbourhoods
 from atmorep_lite.masking import forecast_masks
 from atmorep_lite.model.fill import fill_in_time
 from atmorep_lite.tokens import detokenize, spread_over_token
-from atmorep_lite.training.freeze import held
 from atmorep_lite.training.loop import train
-from atmorep_lite.training.lora import adapt
 from atmorep_lite.training.optimizer import trainable
 from atmorep_lite.training.step import hide
+from atmorep_lite.training.tuning.freeze import held
+from atmorep_lite.training.tuning.lora import adapt
 from atmorep_lite.transfer import start_model
 from atmorep_lite.transfer_statistics import fill_departures
 

@@ -17,7 +17,7 @@ from atmorep_lite.config import load_config
 from atmorep_lite.data.sampling import Neighbourhoods
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training.loop import fit_normalizer, open_source, training_loss
-from atmorep_lite.training.validation import validate
+from atmorep_lite.training.watch.validation import validate
 
 
 def cpu_seconds(action: Callable[[], object], times: int) -> float:

@@ -11,7 +11,7 @@ import torch
 from atmorep_lite.config import PRESETS, Config, load_config, parse_config
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training.loop import train
-from atmorep_lite.training.plan import count_weights, plan
+from atmorep_lite.training.planning.plan import count_weights, plan
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.yaml"))
 #: Presets whose data come with the package; the data of the others are the reader's.

@@ -14,9 +14,9 @@ import typer
 from atmorep_lite.errors import UserError
 
 if TYPE_CHECKING:
-    from atmorep_lite.data.fetch import Progress as Now
-    from atmorep_lite.data.fetch_estimate import Estimate
-    from atmorep_lite.data.fetch_plan import Plan
+    from atmorep_lite.data.archive.estimate import Estimate
+    from atmorep_lite.data.archive.fetch import Progress as Now
+    from atmorep_lite.data.archive.plan import Plan
 
 
 def fetch_command(
@@ -48,12 +48,12 @@ def fetch_command(
 ) -> None:
     """Copy fields, levels, a period and a region out of an archive; resumable, checked."""
     from atmorep_lite.config import load_config
-    from atmorep_lite.data.fetch import fetch, refuse_others
-    from atmorep_lite.data.fetch_estimate import estimate
-    from atmorep_lite.data.fetch_plan import make_plan
-    from atmorep_lite.data.fetch_request import Request, fields_for
-    from atmorep_lite.data.fetch_sources import open_archive
-    from atmorep_lite.data.remote import Patience
+    from atmorep_lite.data.archive.estimate import estimate
+    from atmorep_lite.data.archive.fetch import fetch, refuse_others
+    from atmorep_lite.data.archive.plan import make_plan
+    from atmorep_lite.data.archive.remote import Patience
+    from atmorep_lite.data.archive.request import Request, fields_for
+    from atmorep_lite.data.archive.sources import open_archive
 
     if missing not in ("refuse", "fill"):
         raise UserError(f"--missing is refuse or fill, not {missing!r}")

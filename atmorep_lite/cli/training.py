@@ -46,7 +46,7 @@ def train(
     from atmorep_lite.config import load_config
     from atmorep_lite.training.loop import train as run
     from atmorep_lite.training.processes import processes
-    from atmorep_lite.training.progress import ProgressBar
+    from atmorep_lite.training.watch.progress import ProgressBar
     from atmorep_lite.zoo.recipe import is_recipe
 
     if is_recipe(config):
@@ -82,8 +82,8 @@ def show_plan(config: Config, run_dir: Path, *, count: int, gpu: str | None, as_
 
     from rich.console import Console
 
-    from atmorep_lite.training.plan import plan
-    from atmorep_lite.training.plan_screen import screen
+    from atmorep_lite.training.planning.plan import plan
+    from atmorep_lite.training.planning.screen import screen
 
     found = plan(config, processes=count, gpu=gpu, run_dir=run_dir)
     if as_json:

@@ -111,9 +111,9 @@ class TrainingConfig(Strict):
     the validation record are computed; if None, the loss with every checkpoint and scores after each stage.
     ``freeze``: patterns (as of file names) of the names of parameters that do not learn.
 
-    ``trackers``: who receives the numbers of every step besides ``log.csv`` and ``scores.csv``: ``tensorboard``
-    (event files in the run folder), ``wandb``, ``mlflow`` (both if installed; without an account or server
-    they write into the run folder).  One that fails is told once and left out.
+    ``trackers``: who receives the numbers of every step besides ``log.csv`` and ``scores.csv``:
+    ``tensorboard`` (event files in the run folder), ``wandb``, ``mlflow`` (both if installed; without an
+    account or server they write into the run folder).  One that fails is told once and left out.
     """
 
     stages: tuple[StageConfig, ...] = Field(min_length=1)

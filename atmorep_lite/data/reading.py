@@ -137,7 +137,7 @@ def _read_members(place: Path, archive: zipfile.ZipFile) -> list[xr.Dataset]:
 
 
 def _read_url(url: str) -> xr.Dataset:
-    from atmorep_lite.data.remote import RemoteStore, is_remote
+    from atmorep_lite.data.archive.remote import RemoteStore, is_remote
 
     if url.lower().endswith((".nc", ".nc4", ".grib", ".grb", ".grib2", ".zip")):
         raise UserError(

@@ -2,7 +2,7 @@
 
 A *model folder* holds what a user of the model needs: ``config.yaml``, ``model.safetensors``,
 ``normalization.nc``, and for a trained model ``provenance.json``.  (Checkpoints of a run are in
-:mod:`atmorep_lite.training.states`; the training states here are those of the zoo's small models.)
+:mod:`atmorep_lite.training.resume.states`; the training states here are those of the zoo's small models.)
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def save_model(
     model
         With its configuration and normalisation.
     provenance
-        Where the weights come from (:mod:`atmorep_lite.training.provenance`), for ``provenance.json``.
+        Where the weights come from (:mod:`atmorep_lite.training.resume.provenance`), for ``provenance.json``.
 
     Raises
     ------

@@ -34,20 +34,20 @@ from atmorep_lite.training.checkpoint import (
 )
 from atmorep_lite.training.failures import told_plainly
 from atmorep_lite.training.guard import Guard
-from atmorep_lite.training.lora import adapt, merge, save_corrections
 from atmorep_lite.training.parts import keys_of
 from atmorep_lite.training.processes import Processes, processes
-from atmorep_lite.training.provenance import check_same_data, other_code, provenance
 from atmorep_lite.training.record import fit_normalizer
-from atmorep_lite.training.run_folder import check_folder, finished, locked
-from atmorep_lite.training.session import Progress, denormals_flushed, stop_requests
-from atmorep_lite.training.trackers import open_trackers
-from atmorep_lite.training.validation import climate_of
+from atmorep_lite.training.resume.provenance import check_same_data, other_code, provenance
+from atmorep_lite.training.resume.run_folder import check_folder, finished, locked
+from atmorep_lite.training.tuning.lora import adapt, merge, save_corrections
+from atmorep_lite.training.watch.session import Progress, denormals_flushed, stop_requests
+from atmorep_lite.training.watch.trackers import open_trackers
+from atmorep_lite.training.watch.validation import climate_of
 from atmorep_lite.transfer import start_model
 from atmorep_lite.transfer_statistics import fill_departures
 
 if TYPE_CHECKING:
-    from atmorep_lite.training.states import Saved
+    from atmorep_lite.training.resume.states import Saved
 
 __all__ = ["fit_normalizer", "open_source", "train", "training_data", "training_loss", "validation_loss"]
 
@@ -77,8 +77,8 @@ def train(
         Bad configuration or data; ``run_dir`` holds another run and ``resume`` was not asked for; nothing to
         resume; a run that diverges; no memory, no space, data that vanish, a process that is lost.
     """
+    from atmorep_lite.training.resume.states import States
     from atmorep_lite.training.stages import Run, run_stages  # not with the package: they take a while
-    from atmorep_lite.training.states import States
 
     run_dir = Path(run_dir)
     _check(config)

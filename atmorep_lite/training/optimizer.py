@@ -15,7 +15,7 @@ from atmorep_lite.model import AtmoRep
 def trainable(model: AtmoRep, part: str, *, held: Collection[str] = ()) -> dict[str, nn.Parameter]:
     """The parameters that a stage trains; all others are frozen by this call.
 
-    ``held`` never learn (:func:`atmorep_lite.training.freeze.held`).
+    ``held`` never learn (:func:`atmorep_lite.training.tuning.freeze.held`).
 
     Raises
     ------

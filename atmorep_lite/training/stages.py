@@ -19,20 +19,21 @@ from atmorep_lite.data.sampling import Neighbourhoods, Place
 from atmorep_lite.masking import Key
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training.batch_loss import PartLoss, validation_loss
-from atmorep_lite.training.clock import Clock
+from atmorep_lite.training.blame import blame
 from atmorep_lite.training.ema import WeightMean
-from atmorep_lite.training.freeze import held
-from atmorep_lite.training.guard import Guard, Trouble, blame
+from atmorep_lite.training.guard import Guard, Trouble
 from atmorep_lite.training.optimizer import build_optimizers, trainable
 from atmorep_lite.training.parallel import full, gather, parallelize
 from atmorep_lite.training.parts import keys_of, make_part, parts_of_stage, places_of, unmasked
 from atmorep_lite.training.processes import Processes
 from atmorep_lite.training.regression import fit_regression
+from atmorep_lite.training.resume.contents import restore, training_state
+from atmorep_lite.training.resume.states import Position, Saved, States
 from atmorep_lite.training.schedule import rate_factor
-from atmorep_lite.training.session import Progress
-from atmorep_lite.training.states import Position, Saved, States
-from atmorep_lite.training.training_state import restore, training_state
-from atmorep_lite.training.validation import validate
+from atmorep_lite.training.tuning.freeze import held
+from atmorep_lite.training.watch.clock import Clock
+from atmorep_lite.training.watch.session import Progress
+from atmorep_lite.training.watch.validation import validate
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import traitlets
 
 from atmorep_lite.config import Config, load_config
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.progress import PART_NAMES, short
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.watch.progress import PART_NAMES, short
+from atmorep_lite.training.watch.session import Progress
 from atmorep_lite.widgets.page import module_source, style_source, write_page
 from atmorep_lite.widgets.training_curve import MEASURED, Curve
 

@@ -16,7 +16,7 @@ from atmorep_lite.errors import UserError
 from atmorep_lite.training.checkpoint import load_state, save_state
 from atmorep_lite.training.optimizer import build_optimizers
 from atmorep_lite.training.schedule import cosine
-from atmorep_lite.training.session import denormals_flushed
+from atmorep_lite.training.watch.session import denormals_flushed
 from atmorep_lite.zoo.forecaster import FRAMES, rollout, sample_errors, stretches, unroll
 
 

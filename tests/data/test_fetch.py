@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from atmorep_lite import open_dataset
 from atmorep_lite.cli import app
 from atmorep_lite.config import load_config
-from atmorep_lite.data.fetch import Progress, fetch
-from atmorep_lite.data.fetch_estimate import estimate
-from atmorep_lite.data.fetch_plan import Plan, make_plan
-from atmorep_lite.data.fetch_request import Request, fields_for
-from atmorep_lite.data.fetch_sources import SOURCES, open_archive
+from atmorep_lite.data.archive.estimate import estimate
+from atmorep_lite.data.archive.fetch import Progress, fetch
+from atmorep_lite.data.archive.plan import Plan, make_plan
+from atmorep_lite.data.archive.request import Request, fields_for
+from atmorep_lite.data.archive.sources import SOURCES, open_archive
 from atmorep_lite.data.prepare import prepare
 from atmorep_lite.data.prepared import open_prepared
 from atmorep_lite.errors import UserError

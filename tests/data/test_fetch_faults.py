@@ -19,12 +19,12 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from atmorep_lite import open_dataset
-from atmorep_lite.data import fetch_plan
-from atmorep_lite.data.fetch import fetch, is_whole
-from atmorep_lite.data.fetch_plan import Plan, make_plan
-from atmorep_lite.data.fetch_request import Request
-from atmorep_lite.data.fetch_sources import open_archive
-from atmorep_lite.data.remote import Patience, RemoteError, RemoteStore
+from atmorep_lite.data.archive import plan as fetch_plan
+from atmorep_lite.data.archive.fetch import fetch, is_whole
+from atmorep_lite.data.archive.plan import Plan, make_plan
+from atmorep_lite.data.archive.remote import Patience, RemoteError, RemoteStore
+from atmorep_lite.data.archive.request import Request
+from atmorep_lite.data.archive.sources import open_archive
 from atmorep_lite.errors import UserError
 from tests.data.archive_server import FAULTS, Faults, arco, serve
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atmorep_lite.data.regrid import (
+from atmorep_lite.data.archive.regrid import (
     latitude_bounds,
     latitude_weights,
     longitude_bounds,

@@ -13,8 +13,8 @@ import requests
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from atmorep_lite.data.http_words import checks
-from atmorep_lite.data.remote import Patience, RemoteError, RemoteStore, https_address, is_remote
+from atmorep_lite.data.archive.http_words import checks
+from atmorep_lite.data.archive.remote import Patience, RemoteError, RemoteStore, https_address, is_remote
 
 BODY = b"the weather of tomorrow"
 MD5 = hashlib.md5(BODY)

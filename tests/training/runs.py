@@ -13,9 +13,10 @@ from types import ModuleType
 from typing import Any
 
 from atmorep_lite.config import Config
-from atmorep_lite.training import checkpoint, loop, parts, state_files
+from atmorep_lite.training import checkpoint, loop, parts
 from atmorep_lite.training.processes import processes
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.resume import files as state_files
+from atmorep_lite.training.watch.session import Progress
 from tests.tiny import tiny_model, tiny_run, wave
 
 #: (stage, step) of all rows of a whole log.
@@ -69,7 +70,8 @@ def run(
 
     Scores and the speed of the machine are left out, and lost processes are given up soon.
     """
-    from atmorep_lite.training import clock, stages
+    from atmorep_lite.training import stages
+    from atmorep_lite.training.watch import clock
 
     vars(loop)["processes"] = partial(processes, patience=timedelta(seconds=10))
     vars(stages)["validate"] = lambda *args, **options: {}

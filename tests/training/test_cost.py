@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from atmorep_lite.config import Config, load_config
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.cost import flops_per_sample, forward_flops, hidden_share
-from atmorep_lite.training.memory import blank_tokens
+from atmorep_lite.training.planning.cost import flops_per_sample, forward_flops, hidden_share
+from atmorep_lite.training.planning.memory import blank_tokens
 
 SINGLE_FIELD = [
     "model.fields=[{name: u_component_of_wind, levels: [96, 105, 114, 123, 137], embed_dim: 1024,"

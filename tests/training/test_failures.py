@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from atmorep_lite.config import Config, dump_config
 from atmorep_lite.errors import UserError
 from atmorep_lite.training import parts
-from atmorep_lite.training.run_folder import locked
-from atmorep_lite.training.states import find_fault
+from atmorep_lite.training.resume.run_folder import locked
+from atmorep_lite.training.resume.states import find_fault
 from tests.training.runs import check_whole, rows, run, three_stages, write_record
 from tests.training.test_run_folder import One
 from tests.training.together import together

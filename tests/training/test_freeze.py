@@ -8,7 +8,7 @@ import torch
 from atmorep_lite.config import Config
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.freeze import held
+from atmorep_lite.training.tuning.freeze import held
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_model, tiny_run
 
 

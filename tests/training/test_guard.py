@@ -18,7 +18,8 @@ from atmorep_lite.errors import UserError
 from atmorep_lite.masking import Key, Purpose, batch_keys, draw_masks, generator
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.tokens import spread_over_token
-from atmorep_lite.training.guard import ENOUGH, IN_A_ROW, PART, WINDOW, Culprit, Guard, Trouble, blame
+from atmorep_lite.training.blame import Culprit, blame
+from atmorep_lite.training.guard import ENOUGH, IN_A_ROW, PART, WINDOW, Guard, Trouble
 from atmorep_lite.training.processes import processes
 from atmorep_lite.training.step import hide, masked_loss
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_model, tiny_run, wave

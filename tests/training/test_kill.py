@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atmorep_lite.training import parts, state_files
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training import parts
+from atmorep_lite.training.resume import files as state_files
+from atmorep_lite.training.watch.session import Progress
 from tests.training.runs import ALL_STEPS, check_whole, die_at, rows, run, three_stages, write_record
 from tests.training.together import results, start, together
 

@@ -27,7 +27,7 @@ from atmorep_lite.training.ema import WeightMean
 from atmorep_lite.training.loop import fit_normalizer, open_source, train, training_loss
 from atmorep_lite.training.parts import parts_of_stage
 from atmorep_lite.training.processes import ALONE, Processes
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.watch.session import Progress
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_field, tiny_model, tiny_run, wave
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* times of the validation data are training data")

@@ -15,9 +15,9 @@ from atmorep_lite.errors import UserError
 from atmorep_lite.losses import crps
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.tokens import FieldTokens
-from atmorep_lite.training.freeze import held
-from atmorep_lite.training.lora import adapt, is_correction, merge, merged, put_on, save_corrections
 from atmorep_lite.training.processes import processes
+from atmorep_lite.training.tuning.freeze import held
+from atmorep_lite.training.tuning.lora import adapt, is_correction, merge, merged, put_on, save_corrections
 from tests.tiny import HEAT, WIND, coupled_fields, random_tokens, tiny_field, tiny_model, tiny_run
 from tests.training.together import together
 

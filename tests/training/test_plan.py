@@ -16,18 +16,18 @@ from rich.console import Console
 from atmorep_lite.config import load_config
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.memory import kept, states
 from atmorep_lite.training.optimizer import build_optimizers, trainable
-from atmorep_lite.training.plan import plan
-from atmorep_lite.training.plan_data import look_at_data
-from atmorep_lite.training.plan_memory import Memory, device_for, memory_of, too_little
-from atmorep_lite.training.plan_screen import duration, screen
+from atmorep_lite.training.planning.data import look_at_data
+from atmorep_lite.training.planning.memory import kept, states
+from atmorep_lite.training.planning.plan import plan
+from atmorep_lite.training.planning.plan_memory import Memory, device_for, memory_of, too_little
+from atmorep_lite.training.planning.screen import duration, screen
 
 PEAK = """
 import resource, sys, torch
 from atmorep_lite.config import load_config
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.memory import loss_of_shapes
+from atmorep_lite.training.planning.memory import loss_of_shapes
 from atmorep_lite.training.optimizer import trainable
 
 def now(kind):

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from atmorep_lite.training import peak
-from atmorep_lite.training import progress as shown
-from atmorep_lite.training.peak import measured_peak, peak_flops, stated_peak
-from atmorep_lite.training.progress import ProgressBar, short, wrapped
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.watch import peak
+from atmorep_lite.training.watch import progress as shown
+from atmorep_lite.training.watch.peak import measured_peak, peak_flops, stated_peak
+from atmorep_lite.training.watch.progress import ProgressBar, short, wrapped
+from atmorep_lite.training.watch.session import Progress
 
 FIELDS = ("vorticity", "temperature", "u_component_of_wind", "v_component_of_wind", "specific_humidity")
 EVERYTHING: dict[str, Any] = dict(

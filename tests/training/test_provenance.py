@@ -12,7 +12,7 @@ import torch
 
 from atmorep_lite import __version__
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.provenance import (
+from atmorep_lite.training.resume.provenance import (
     check_same_data,
     command,
     fingerprint,

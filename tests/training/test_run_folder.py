@@ -11,7 +11,7 @@ import pytest
 
 from atmorep_lite.errors import UserError
 from atmorep_lite.training.processes import processes
-from atmorep_lite.training.run_folder import check_folder, finished, locked
+from atmorep_lite.training.resume.run_folder import check_folder, finished, locked
 from tests.training.together import CONTEXT, together
 
 

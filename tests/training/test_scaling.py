@@ -8,8 +8,8 @@ import pytest
 
 from atmorep_lite.config import load_config
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.memory import Kept, States
-from atmorep_lite.training.scaling import (
+from atmorep_lite.training.planning.memory import Kept, States
+from atmorep_lite.training.planning.scaling import (
     BUCKET,
     MACHINES,
     Machine,

@@ -19,11 +19,11 @@ from torch import nn
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.training import state_files
 from atmorep_lite.training.processes import processes
-from atmorep_lite.training.state_files import PLAIN, SUMS, Position, Writer, find_fault
-from atmorep_lite.training.states import Saved, States
-from atmorep_lite.training.training_state import restore, training_state
+from atmorep_lite.training.resume import files as state_files
+from atmorep_lite.training.resume.contents import restore, training_state
+from atmorep_lite.training.resume.files import PLAIN, SUMS, Position, Writer, find_fault
+from atmorep_lite.training.resume.states import Saved, States
 from tests.training.together import together
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from atmorep_lite.config import Config
-from atmorep_lite.training import trackers
-from atmorep_lite.training.session import Progress
-from atmorep_lite.training.trackers import Log, global_step, numbers, open_trackers
+from atmorep_lite.training.watch import trackers
+from atmorep_lite.training.watch.session import Progress
+from atmorep_lite.training.watch.trackers import Log, global_step, numbers, open_trackers
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_model, tiny_run
 
 OLD = ["stage", "part", "step", "loss", "validation", "seconds"]

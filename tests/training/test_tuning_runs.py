@@ -17,8 +17,8 @@ from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training import loop
 from atmorep_lite.training.loop import train
-from atmorep_lite.training.lora import put_on
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.tuning.lora import put_on
+from atmorep_lite.training.watch.session import Progress
 from tests.tiny import HEAT, WIND, ready_model, tiny_field, tiny_model, tiny_run, wave
 from tests.training.together import together
 

@@ -18,7 +18,7 @@ from atmorep_lite.data.sampling import Batch, Neighbourhoods, Place
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.tails import Ensemble
 from atmorep_lite.tokens import FieldTokens, detokenize, tokenize
-from atmorep_lite.training.validation import (
+from atmorep_lite.training.watch.validation import (
     Forecasts,
     Sums,
     climate_of,

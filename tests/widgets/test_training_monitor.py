@@ -12,8 +12,8 @@ import pytest
 
 from atmorep_lite.config import Config, dump_config
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.session import Progress
-from atmorep_lite.training.trackers import open_trackers
+from atmorep_lite.training.watch.session import Progress
+from atmorep_lite.training.watch.trackers import open_trackers
 from atmorep_lite.widgets import TrainingMonitor
 from atmorep_lite.widgets.training_curve import Curve
 from atmorep_lite.widgets.training_monitor import MOST_POINTS, by_lead

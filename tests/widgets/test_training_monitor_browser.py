@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.watch.session import Progress
 from atmorep_lite.widgets import TrainingMonitor
 from tests.browser import console_errors, external_requests, start_browser
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_model, tiny_run

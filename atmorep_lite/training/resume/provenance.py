@@ -139,7 +139,7 @@ def versions() -> dict[str, str]:
 
 def code_fingerprint() -> str:
     """Of all Python files of this package."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     files = sorted(package.rglob("*.py"))
     parts = [f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes() for path in files]
     return _digest(b"\0".join(parts))

@@ -6,8 +6,8 @@ from torch import nn
 
 from atmorep_lite.config import TrainingConfig
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.lora import is_correction, plain_name
-from atmorep_lite.training.names import matching, of_field
+from atmorep_lite.training.tuning.lora import is_correction, plain_name
+from atmorep_lite.training.tuning.names import matching, of_field
 
 
 def held(model: nn.Module, training: TrainingConfig) -> set[str]:

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from atmorep_lite.config import ModelConfig
-from atmorep_lite.data.derive import SOURCES as DERIVED
-from atmorep_lite.data.fetch_sources import Source, Variable
-from atmorep_lite.data.opening import select
-from atmorep_lite.data.regrid import (
+from atmorep_lite.data.archive.regrid import (
     latitude_bounds,
     latitude_weights,
     longitude_bounds,
     longitude_weights,
     target_grid,
 )
+from atmorep_lite.data.archive.sources import Source, Variable
+from atmorep_lite.data.derive import SOURCES as DERIVED
+from atmorep_lite.data.opening import select
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import canonical_name
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar as Line
 from rich.table import Table
 from rich.text import Text
 
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.watch.session import Progress
 
 PART_NAMES = {
     "grid_skip": "grid-scale skip",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atmorep_lite.training.plan import Plan
+from atmorep_lite.training.planning.plan import Plan
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,9 +7,9 @@ from collections import deque
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from atmorep_lite.training.cost import flops_per_sample, hidden_share
-from atmorep_lite.training.peak import peak_flops
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.planning.cost import flops_per_sample, hidden_share
+from atmorep_lite.training.watch.peak import peak_flops
+from atmorep_lite.training.watch.session import Progress
 
 if TYPE_CHECKING:
     from atmorep_lite.training.stages import Run

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atmorep_lite.data.chunk_store import MissingChunk
-from atmorep_lite.data.fetch_request import (
+from atmorep_lite.data.archive.chunk_store import MissingChunk
+from atmorep_lite.data.archive.regrid import regrid
+from atmorep_lite.data.archive.remote import RemoteError
+from atmorep_lite.data.archive.request import (
     Axis,
     Grid,
     Request,
@@ -18,9 +20,7 @@ from atmorep_lite.data.fetch_request import (
     wanted_times,
     wanted_variables,
 )
-from atmorep_lite.data.fetch_sources import Source, Variable
-from atmorep_lite.data.regrid import regrid
-from atmorep_lite.data.remote import RemoteError
+from atmorep_lite.data.archive.sources import Source, Variable
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS, to_si
 

@@ -24,8 +24,8 @@ from atmorep_lite.masking import Purpose, batch_keys, forecast_masks, generator
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.atmorep import Trace
 from atmorep_lite.tokens import detokenize
-from atmorep_lite.training.attention_snapshot import write_snapshot
 from atmorep_lite.training.step import hide
+from atmorep_lite.training.watch.attention_snapshot import write_snapshot
 
 #: Waves shorter than so many grid spacings are small scales.
 SHORT_WAVE = 4.0
@@ -77,7 +77,7 @@ def validate(
         The held-out record.
     folder
         Receives ``<name>.csv`` and ``<name>.png``: what the encoder attends with in the first neighbourhood
-        (:func:`~atmorep_lite.training.attention_snapshot.write_snapshot`); None writes nothing.
+        (:func:`~atmorep_lite.training.watch.attention_snapshot.write_snapshot`); None writes nothing.
     samples, at_once
         Number of neighbourhoods, and how many of them in one batch.  By default two batches of the stage,
         at least 4 and at most 32 neighbourhoods.

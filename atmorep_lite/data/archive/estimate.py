@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from zarr.core.sync import sync
 
-from atmorep_lite.data.chunk_store import MissingChunk
-from atmorep_lite.data.fetch_plan import COMPRESSION_LEVEL, Plan, read_patiently
-from atmorep_lite.data.fetch_sources import Variable
+from atmorep_lite.data.archive.chunk_store import MissingChunk
+from atmorep_lite.data.archive.plan import COMPRESSION_LEVEL, Plan, read_patiently
+from atmorep_lite.data.archive.sources import Variable
 
 #: Memory of Python and the libraries, in bytes.
 BASE = 3e8

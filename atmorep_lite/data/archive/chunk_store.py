@@ -12,7 +12,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-from atmorep_lite.data.remote import METADATA, RemoteStore
+from atmorep_lite.data.archive.remote import METADATA, RemoteStore
 from atmorep_lite.errors import UserError
 
 

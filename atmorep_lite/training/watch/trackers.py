@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from atmorep_lite.config import Config
-from atmorep_lite.training.session import Progress
+from atmorep_lite.training.watch.session import Progress
 
 Done = tuple[int, int] | None
 """Stage and step that are done already; None for a run from its beginning."""

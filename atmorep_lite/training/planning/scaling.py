@@ -2,7 +2,7 @@
 
 Assumptions, all of which can be changed:
 
-- Computing takes the counted operations (:mod:`atmorep_lite.training.cost`) divided by a share ``mfu`` of the
+- Computing takes the counted operations (:mod:`.cost`) divided by a share ``mfu`` of the
   GPU's peak; layers computed again because of checkpointing come on top.
 - An all-reduce of B bytes on N GPUs moves ``2 B (N - 1) / N`` through each of them, a gather or a scatter
   half of that (ring algorithms, as NCCL's), at the speed of the narrowest link: within a node the link of the
@@ -22,10 +22,10 @@ from typing import Literal
 
 from atmorep_lite.config import Config
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.cost import flops_per_sample, forward_flops, hidden_share
-from atmorep_lite.training.memory import Kept, States, kept, states
-from atmorep_lite.training.peak import KNOWN
-from atmorep_lite.training.plan_data import bytes_per_sample
+from atmorep_lite.training.planning.cost import flops_per_sample, forward_flops, hidden_share
+from atmorep_lite.training.planning.data import bytes_per_sample
+from atmorep_lite.training.planning.memory import Kept, States, kept, states
+from atmorep_lite.training.watch.peak import KNOWN
 
 #: DDP's bucket, and so the size of a message.
 BUCKET = 25e6

@@ -29,7 +29,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.state_files import (
+from atmorep_lite.training.resume.files import (
     PLAIN,
     Planner,
     Position,

@@ -9,9 +9,9 @@ import torch
 
 from atmorep_lite.config import Config, StageConfig
 from atmorep_lite.errors import UserError
-from atmorep_lite.training.memory import States, kept, states
-from atmorep_lite.training.peak import peak_flops, stated_peak
-from atmorep_lite.training.scaling import MACHINES
+from atmorep_lite.training.planning.memory import States, kept, states
+from atmorep_lite.training.planning.scaling import MACHINES
+from atmorep_lite.training.watch.peak import peak_flops, stated_peak
 
 #: Share of a device's peak that training reaches: on two CPU cores 0.2 to 0.6 was measured with the presets
 #: (benchmarks/scaling.py); 0.33 to 0.5 is what large transformers reach on GPUs.

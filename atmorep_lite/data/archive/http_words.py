@@ -1,4 +1,4 @@
-"""Pieces of HTTP for :mod:`atmorep_lite.data.remote`: ranges, checksums, failures in plain words."""
+"""Pieces of HTTP for :mod:`atmorep_lite.data.archive.remote`: ranges, checksums, failures in plain words."""
 
 from __future__ import annotations
 

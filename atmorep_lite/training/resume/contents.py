@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from atmorep_lite.training.states import Saved, States
+from atmorep_lite.training.resume.states import Saved, States
 
 
 def training_state(

@@ -28,7 +28,7 @@ class Progress:
     per_field
         Training loss of every field, before fields are averaged.
     scores
-        Scores on the validation record (:func:`atmorep_lite.training.validation.validate`), where measured.
+        Scores on the validation record (:func:`.validation.validate`), where measured.
     samples_per_second
         Samples a second of all processes together, over the last steps.
     waiting

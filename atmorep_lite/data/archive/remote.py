@@ -22,7 +22,7 @@ from typing import Any
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 
-from atmorep_lite.data.http_words import as_slice, checks, range_header, words
+from atmorep_lite.data.archive.http_words import as_slice, checks, range_header, words
 from atmorep_lite.errors import UserError
 
 #: Names of a Zarr store's metadata; everything else in it is a chunk.

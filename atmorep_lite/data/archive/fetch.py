@@ -6,7 +6,7 @@ later checks it, too).  So after a crash at any moment the same command keeps wh
 rest; on a complete copy it verifies every chunk and mends what is damaged.
 
 Each of ``streams`` threads makes one chunk of the copy at a time and reads for it one chunk of the source at
-a time; this bounds memory (:class:`atmorep_lite.data.fetch_plan.Estimate`).
+a time; this bounds memory (:class:`atmorep_lite.data.archive.plan.Estimate`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from atmorep_lite.data.fetch_plan import COMPRESSION_LEVEL, Piece, Plan, read_patiently
-from atmorep_lite.data.fetch_request import as_plain
+from atmorep_lite.data.archive.plan import COMPRESSION_LEVEL, Piece, Plan, read_patiently
+from atmorep_lite.data.archive.request import as_plain
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
 

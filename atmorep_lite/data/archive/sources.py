@@ -16,9 +16,9 @@ import xarray as xr
 import zarr
 from zarr.abc.store import Store
 
+from atmorep_lite.data.archive.chunk_store import ChunkStore
+from atmorep_lite.data.archive.remote import Patience, RemoteStore, is_remote
 from atmorep_lite.data.canonical import STATIC_FIELDS, canonical
-from atmorep_lite.data.chunk_store import ChunkStore
-from atmorep_lite.data.remote import Patience, RemoteStore, is_remote
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS, find_name
 

@@ -26,7 +26,7 @@ from torch.nn.utils import parametrize
 from atmorep_lite.config import LoraConfig, TrainingConfig
 from atmorep_lite.errors import UserError
 from atmorep_lite.training.checkpoint import write_atomically
-from atmorep_lite.training.names import matching, of_field
+from atmorep_lite.training.tuning.names import matching, of_field
 
 #: What the parametrization puts between the name of a layer and those of its matrices.
 BASE, CORRECTION = ".parametrizations.weight.original", ".parametrizations.weight.0."

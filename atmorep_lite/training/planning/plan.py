@@ -1,8 +1,8 @@
 """What a run would need and do, found in seconds and without training.
 
 The data are opened, the network is built without memory for its weights, one training step is run on tensors
-without values (:mod:`atmorep_lite.training.memory`) and its operations are counted
-(:mod:`atmorep_lite.training.cost`).  What cannot work is said in a sentence, and the rest is planned.
+without values (:mod:`.memory`) and its operations are counted
+(:mod:`.cost`).  What cannot work is said in a sentence, and the rest is planned.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 
 from atmorep_lite.config import Config
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.training.cost import flops_per_sample, forward_flops, hidden_share, tokens_of
-from atmorep_lite.training.plan_data import Data, bytes_per_sample, look_at_data
-from atmorep_lite.training.plan_memory import (
+from atmorep_lite.training.planning.cost import flops_per_sample, forward_flops, hidden_share, tokens_of
+from atmorep_lite.training.planning.data import Data, bytes_per_sample, look_at_data
+from atmorep_lite.training.planning.plan_memory import (
     EFFICIENCY,
     Memory,
     device_for,
@@ -109,7 +109,7 @@ def plan(
     Parameters
     ----------
     gpu
-        A GPU's name (:data:`~atmorep_lite.training.scaling.MACHINES`), to plan for such GPUs instead.
+        A GPU's name (:data:`.scaling.MACHINES`), to plan for such GPUs instead.
 
     Raises
     ------

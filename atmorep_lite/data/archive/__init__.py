@@ -1,0 +1,1 @@
+"""Copying parts of archives: requests, plans, patient reading, coarser grids."""

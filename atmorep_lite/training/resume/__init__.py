@@ -1,0 +1,1 @@
+"""Checkpoints of a run, what they hold, and the folder they lie in."""

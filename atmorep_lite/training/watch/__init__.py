@@ -1,0 +1,1 @@
+"""Seeing a run: progress, trackers, scores on held-out data, pictures of attention."""
