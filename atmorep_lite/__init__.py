@@ -8,6 +8,13 @@
 8
 """
 
+from contextlib import suppress
+
+with suppress(ImportError):
+    # xarray loads ecCodes to list its readers.  ecCodes and pyproj each bring a copy of PROJ, and a process
+    # that has loaded them in this order crashes when it ends; so pyproj comes first.
+    import pyproj  # noqa: F401
+
 from atmorep_lite.applications.forecast import forecast
 from atmorep_lite.attention_capture import capture_attention
 from atmorep_lite.attention_maps import AttentionCapture, attention_maps, token_at

@@ -195,7 +195,6 @@ def take_tokens(x: Tensor, index: Tensor | None) -> Tensor:
     return x.take_along_dim(index.reshape(len(index), *[1] * (x.dim() - 3), -1, 1), -2)
 
 
-@torch.compiler.disable
 def hidden_tokens(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Where the hidden tokens of a mask ``[batch, ...]`` are, in two steps that keep shapes rectangular.
 
