@@ -21,6 +21,8 @@ import xarray as xr
 from atmorep_lite.data.bad_times import BadTime
 from atmorep_lite.errors import UserError
 
+#: From how many times on changes are measured in long records of large fields.
+STARTS = 64
 #: Finds the times of a record in memory that cannot be used.
 Inspector = Callable[[xr.Dataset], list[BadTime]]
 
@@ -178,6 +180,9 @@ def fit_moments(
     active.  Each thread holds one piece, of about ``piece_megabytes``.  Pieces and their order of merging do
     not depend on where they are computed, so the result does not either, to the last bit.
 
+    Changes are those between all pairs of times.  Of a long record whose pieces are shorter than ``gaps``,
+    which would be read several times for that, they are those from :data:`STARTS` times on, evenly spaced.
+
     Parameters
     ----------
     by_month
@@ -195,6 +200,8 @@ def fit_moments(
     if dataset.sizes.get("time", 0) == 0:
         raise UserError("statistics need data with times; this dataset has none")
     slices = time_pieces(dataset, piece_megabytes)
+    sampled = gaps > slices[0].stop and dataset.sizes["time"] >= STARTS * (gaps + 1)
+    ahead, gaps = gaps, 0 if sampled else gaps
     each = dask.delayed(moments_of)
     merge = dask.delayed(Moments.merge)
     found = []
@@ -211,7 +218,32 @@ def fit_moments(
     (result,) = dask.compute(found[0])
     if not len(result.rows):
         raise UserError(f"not one of {dataset.sizes['time']} times is usable, first {result.bad[0].words}")
-    return replace(result, bad=tuple(sorted(result.bad, key=lambda one: one.time)))
+    result = replace(result, bad=tuple(sorted(result.bad, key=lambda one: one.time)))
+    if not sampled:
+        return result
+    used = np.ones(dataset.sizes["time"], bool)
+    if skip_bad:
+        used = ~np.isin(dataset["time"].values, [found.time for found in result.bad])
+    changes, pairs = _sampled_changes(dataset, used, ahead)
+    return replace(result, changes=changes, pairs=pairs)
+
+
+def _sampled_changes(dataset: xr.Dataset, used: np.ndarray, gaps: int) -> tuple[xr.Dataset, np.ndarray]:
+    """As :func:`_changes`, from :data:`STARTS` times on; one of them at a time, in few chunks of memory."""
+    weight = np.cos(np.deg2rad(dataset["latitude"]))
+    weight = weight / weight.mean()
+    good = np.flatnonzero(used[: len(used) - gaps])
+    starts = good[np.linspace(0, len(good) - 1, STARTS).astype(int)] if len(good) else good
+    pairs = np.array([used[starts + gap].sum() for gap in range(1, gaps + 1)], int)
+    total = xr.zeros_like(dataset.isel(latitude=0, longitude=0, time=0, drop=True).load().astype(np.float64))
+    total = total.expand_dims(gap=gaps).copy()
+    for start in starts:
+        piece = dataset.isel(time=slice(start, start + gaps + 1)).drop_vars("time").astype(np.float64)
+        change = piece.isel(time=slice(1, None)) - piece.isel(time=0)
+        squared = (change**2 * weight).mean(("latitude", "longitude"), skipna=False).compute()
+        known = xr.DataArray(used[start + 1 : start + gaps + 1], dims="gap")
+        total = total + squared.rename(time="gap").where(known, 0.0)
+    return total / xr.DataArray(np.maximum(pairs, 1), dims="gap"), pairs
 
 
 def time_pieces(dataset: xr.Dataset, megabytes: float) -> list[slice]:

@@ -147,7 +147,7 @@ def packed_field(prepared: xr.Dataset, field: FieldConfig) -> PackedField:
 def typical_changes(prepared: xr.Dataset, field: FieldConfig, steps: int) -> np.ndarray:
     """The tendency spread: root mean square of ``x(t + gap) - x(t)``, ``[level, gap]``, gap 1 ... steps.
 
-    In units of the field's typical standard deviation, area-weighted, over all pairs of times of the record
+    In units of the field's typical standard deviation, area-weighted, over pairs of times of the record
     from which the store was prepared (its variable ``change_FIELD``).
 
     Raises

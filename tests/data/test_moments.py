@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atmorep_lite import open_sample
-from atmorep_lite.data.moments import Moments, fit_moments, moments_of, time_pieces
+from atmorep_lite.data.bad_times import BadTime
+from atmorep_lite.data.moments import STARTS, Moments, fit_moments, moments_of, time_pieces
 from atmorep_lite.errors import UserError
 
 NAMES = ["temperature", "specific_humidity"]
@@ -92,3 +93,43 @@ def test_pieces_begin_with_chunks(record: xr.Dataset) -> None:
 def test_no_time_is_told(record: xr.Dataset) -> None:
     with pytest.raises(UserError, match="need data with times"):
         fit_moments(record.isel(time=slice(0, 0)))
+
+
+def test_changes_of_a_long_record_are_those_from_some_times_on() -> None:
+    """Pieces shorter than the gaps: nothing is read twice but a few windows, whose changes are exact."""
+    steps, gaps = STARTS * 5 + 3, 4
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(steps, 2, 3, 4)).cumsum(0)
+    wrong = 7
+    record = xr.Dataset(
+        {"temperature": (("time", "level", "latitude", "longitude"), values)},
+        coords={
+            "time": np.datetime64("2001-01-01", "ns") + np.arange(steps) * np.timedelta64(1, "h"),
+            "level": [500, 850],
+            "latitude": [60.0, 0.0, -60.0],
+            "longitude": np.arange(4) * 90.0,
+        },
+    )
+
+    def inspect(piece: xr.Dataset) -> list[BadTime]:
+        times = piece["time"].values
+        return [BadTime(t, "temperature", "value", "wrong") for t in times if t == record["time"].values[wrong]]
+
+    a_step = values[0].nbytes / 1e6
+    found = fit_moments(
+        record.chunk(time=1), gaps=gaps, piece_megabytes=3 * a_step, inspect=inspect, skip_bad=True
+    )
+    exact = fit_moments(record.chunk(time=1), gaps=gaps, piece_megabytes=99.0, inspect=inspect, skip_bad=True)
+    used = np.delete(np.arange(steps - gaps), wrong)
+    starts = used[np.linspace(0, len(used) - 1, STARTS).astype(int)]
+    weight = np.cos(np.deg2rad(record["latitude"].values))[:, None]
+    weight = weight / weight.mean()
+    for gap in range(1, gaps + 1):
+        ends = starts + gap
+        chosen = starts[ends != wrong]
+        squared = ((values[chosen + gap] - values[chosen]) ** 2 * weight).mean((2, 3))
+        assert found.pairs[gap - 1] == len(chosen)
+        np.testing.assert_allclose(found.changes["temperature"].sel(gap=gap - 1), squared.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.mean["temperature"], exact.mean["temperature"], rtol=1e-12)
+    np.testing.assert_allclose(found.changes["temperature"], exact.changes["temperature"], rtol=0.3)
+    assert found.changes["temperature"].dims == exact.changes["temperature"].dims
