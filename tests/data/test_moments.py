@@ -114,7 +114,9 @@ def test_changes_of_a_long_record_are_those_from_some_times_on() -> None:
     def inspect(piece: xr.Dataset) -> list[BadTime]:
         times = piece["time"].values
         return [
-            BadTime(t, "temperature", "out of range", "wrong") for t in times if t == record["time"].values[wrong]
+            BadTime(t, "temperature", "out of range", "wrong")
+            for t in times
+            if t == record["time"].values[wrong]
         ]
 
     a_step = values[0].nbytes / 1e6
