@@ -115,7 +115,7 @@ def demo(
     ),
     resume: Resume = False,
 ) -> None:
-    """Train a small AtmoRep on the shipped atmosphere (3 minutes on 2 cores) and show what it can do."""
+    """Train a small AtmoRep on the shipped atmosphere (about five minutes on 2 cores) and show what it can do."""
     from atmorep_lite.demo import run_demo
 
     if not run_demo(out, resume=resume):
