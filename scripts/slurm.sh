@@ -53,6 +53,7 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 20000))
 export OMP_NUM_THREADS=$((${SLURM_CPUS_PER_TASK:-processes} / processes))
 ((OMP_NUM_THREADS > 0)) || OMP_NUM_THREADS=1
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun asks for itself since Slurm 22.05
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=540 # seconds that torchrun gives its processes to save
 
 # srun hands the signal on to every torchrun, and torchrun (because of the option) to its processes.
@@ -63,7 +64,7 @@ srun torchrun \
     --rdzv-backend=c10d \
     --rdzv-endpoint="${nodes[0]}:$port" \
     --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
-    -m atmorep_lite.training "$config" --run-dir "$run_dir" "${resume[@]}" "$@" &
+    -m atmorep_lite.training "$config" --run-dir "$run_dir" ${resume[@]+"${resume[@]}"} "$@" &
 launched=$!
 
 limit_near=no

@@ -63,6 +63,7 @@ def fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """Run the command line; it must leave with 2 and one line on stderr, which is returned."""
 
     def run(*arguments: object) -> str:
+        capsys.readouterr()
         monkeypatch.setattr("sys.argv", ["atmorep-lite", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             cli.main()
@@ -143,13 +144,20 @@ def test_truncated_checkpoint(
     assert not (tmp_path / "skill.csv").exists()
 
 
-def test_only_damaged_checkpoints(fails: Run, config: Path, tmp_path: Path) -> None:
+def test_only_damaged_checkpoints(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     (run / "checkpoints" / "0-000200").mkdir(parents=True)
     (run / "checkpoints" / "0-000200" / "plain.json").write_text("{")
     (run / "config.yaml").write_text(config.read_text())
-    with pytest.warns(UserWarning, match="0-000200 is damaged"):
-        assert "none of the checkpoints" in fails("train", config, "--run-dir", run, "--resume")
+    monkeypatch.setattr("sys.argv", ["atmorep-lite", "train", str(run), "--run-dir", str(run), "--resume"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    warned, said = capsys.readouterr().err.strip().splitlines()
+    assert end.value.code == 2
+    assert "0-000200 is damaged" in warned and warned.startswith("atmorep-lite: ")
+    assert "none of the checkpoints" in said
 
 
 def test_nothing_to_resume(fails: Run, config: Path, tmp_path: Path) -> None:

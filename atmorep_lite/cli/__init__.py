@@ -5,7 +5,9 @@ Every error that a user can cause is one sentence on stderr and exit code 2.
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 
 import typer
 
@@ -20,8 +22,19 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """Entry point of ``atmorep-lite``."""
+    warnings.showwarning = _warn  # type: ignore[assignment]
+    warnings.filterwarnings("ignore", "Numcodecs codecs are not in the Zarr version 3 specification")
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # requests given up after one has failed
     try:
         app()
     except UserError as error:
         print(f"atmorep-lite: {error}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:
+        print(f"atmorep-lite: no permission for {error.filename}; choose another place", file=sys.stderr)
+        sys.exit(2)
+
+
+def _warn(message: Warning | str, *place: object) -> None:
+    """A warning as a sentence, without the line of code that it comes from."""
+    print(f"atmorep-lite: {message}", file=sys.stderr)

@@ -65,9 +65,7 @@ def train(
             model = run(settings, run_dir, resume=resume, report=bar)
     if model is None:
         if group.is_first:
-            again = shlex.join(
-                [*_command(), config, *(overrides or []), "--run-dir", str(run_dir), "--resume"]
-            )
+            again = shlex.join([*_command(), str(run_dir), "--run-dir", str(run_dir), "--resume"])
             typer.echo(f"Stopped and saved. Go on with: {again}")
         raise typer.Exit(130)
     if group.is_first:
@@ -102,7 +100,8 @@ def _command() -> list[str]:
     """How this was started."""
     if "WORLD_SIZE" not in os.environ:
         return ["atmorep-lite", "train"]
-    return ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "atmorep_lite.training"]
+    here = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+    return ["torchrun", "--nproc-per-node", here, "-m", "atmorep_lite.training"]
 
 
 def _nothing(progress: object) -> None:
@@ -115,7 +114,7 @@ def demo(
     ),
     resume: Resume = False,
 ) -> None:
-    """Train a small AtmoRep on the shipped atmosphere (about five minutes on 2 cores) and show what it can do."""
+    """Train a small AtmoRep on the shipped atmosphere (five minutes on 2 cores) and show what it can do."""
     from atmorep_lite.demo import run_demo
 
     if not run_demo(out, resume=resume):

@@ -29,10 +29,12 @@ def load_config(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -
         Unknown preset or file, unknown key, wrong value: one sentence that names it.
     """
     path = Path(source)
+    if (path / "config.yaml").is_file():  # the folder of a run or a model
+        path = path / "config.yaml"
     if not path.suffix and not path.is_file():
         path = PRESETS / f"{source}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
+        known = ", ".join(sorted(p.stem for p in PRESETS.rglob("*.yaml")))
         raise UserError(
             f"there is no configuration {str(source)!r}; give a YAML file or one of the presets {known}"
         )

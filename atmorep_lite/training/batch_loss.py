@@ -161,11 +161,13 @@ def validation_loss(
     else:
         each = config.training.accumulate
     make = parts_of_stage(data, config, stage, -1, model.processes, each=each)
+    was_training = model.loss.training
     model.loss.eval()
     losses = []
-    with torch.random.fork_rng():
+    device = model.processes.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for step in range(batches):
             parts = [make(step * each + n).to(model.processes.device) for n in range(each)]
             losses.append(model(parts, backward=False)[0])
-    model.loss.train()
+    model.loss.train(was_training)
     return float(torch.stack(losses).mean())

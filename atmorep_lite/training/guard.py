@@ -124,12 +124,13 @@ class Guard:
         what = f"{trouble} in stage {self._stage} at step {step}: {blamed}"
         if self.settings.action == "stop":
             raise UserError(
-                f"{what}; lower the learning rate, leave these data out, or set training.guard.action: skip"
+                f"{what}; leave these data out, go on with --resume and training.guard.action=skip, or start "
+                "anew with a lower learning rate"
             )
         if self._in_a_row == IN_A_ROW:
             raise UserError(
                 f"{what}; this is the {IN_A_ROW}th step in a row that went wrong, so the run has diverged: "
-                "lower the learning rate and go on from an earlier checkpoint"
+                "start anew with a lower learning rate"
             )
         return f"{what}; the step is left out"
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import xarray as xr
+import yaml
 
 from atmorep_lite.config import Config, dump_config
 from atmorep_lite.data.normalisation import Normalizer
@@ -34,11 +35,14 @@ from atmorep_lite.training.checkpoint import (
 )
 from atmorep_lite.training.failures import told_plainly
 from atmorep_lite.training.guard import Guard
+from atmorep_lite.training.optimizer import trainable
 from atmorep_lite.training.parts import keys_of
 from atmorep_lite.training.processes import Processes, processes
 from atmorep_lite.training.record import fit_normalizer
+from atmorep_lite.training.regression import check_regression
 from atmorep_lite.training.resume.provenance import check_same_data, other_code, provenance
 from atmorep_lite.training.resume.run_folder import check_folder, finished, locked
+from atmorep_lite.training.tuning.freeze import held
 from atmorep_lite.training.tuning.lora import adapt, merge, save_corrections
 from atmorep_lite.training.watch.session import Progress, denormals_flushed, stop_requests
 from atmorep_lite.training.watch.trackers import open_trackers
@@ -48,6 +52,19 @@ from atmorep_lite.transfer_statistics import fill_departures
 
 if TYPE_CHECKING:
     from atmorep_lite.training.resume.states import Saved
+
+#: What a resumed run may do otherwise: none of these changes a sample, a mask or what a step is.
+FREE = {
+    "data.workers",
+    "training.checkpoint_every",
+    "training.checkpointing",
+    "training.compile",
+    "training.guard",
+    "training.keep",
+    "training.parallel",
+    "training.trackers",
+    "training.validate_every",
+}
 
 __all__ = ["fit_normalizer", "open_source", "train", "training_data", "training_loss", "validation_loss"]
 
@@ -87,22 +104,28 @@ def train(
         _check_shares(config, group)
         stack.enter_context(locked(run_dir, group))
         if resume and finished(run_dir):
+            if changed := _difference((run_dir / "config.yaml").read_text(), config):
+                raise UserError(
+                    f"the run in {run_dir} is finished, with another {changed}; train on from it in another "
+                    f"--run-dir with 'training.start={{models: [{run_dir}]}}'"
+                )
             _say(f"the run in {run_dir} is finished already", group)
             return load_model(run_dir)
         states = stack.enter_context(
             States(run_dir / "checkpoints", group, keep=config.training.keep, report=_say)
         )
         saved = states.newest() if resume else None
-        if saved is not None and saved.plain["config"] != dump_config(config):
+        if saved is not None and (changed := _difference(saved.plain["config"], config)):
             raise UserError(
-                f"the run in {run_dir} was started with another configuration; resume it with its own: "
-                f"atmorep-lite train {run_dir / 'config.yaml'} --run-dir {run_dir} --resume"
+                f"the run in {run_dir} was started with another configuration, of {changed}; resume it with "
+                f"its own, {run_dir / 'config.yaml'}: only {', '.join(sorted(FREE))} may change"
             )
         model, normalizer, records = _begin(config, None if saved is None else load_normalizer(run_dir))
         data, validation = (Neighbourhoods(record, config.model, normalizer) for record in records.values())
         if saved is None and config.model.predict == "departure":
             fill_departures(model, data.typical_departures())
         adapt(model, config.training)
+        check_stages(model, config)
         model.checkpointing = config.training.checkpointing
         origin = provenance(
             config,
@@ -159,11 +182,37 @@ def training_data(config: Config, known: Normalizer | None = None) -> tuple[Neig
     return Neighbourhoods(dataset, config.model, normalizer), normalizer
 
 
+def _difference(saved: str, config: Config) -> str:
+    """The first key by which a configuration differs from that of a run (as text), but for :data:`FREE`."""
+    one, two = (_flat(yaml.safe_load(text)) for text in (saved, dump_config(config)))
+    changed = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    return next((key for key in changed if not any(f"{key}.".startswith(f"{free}.") for free in FREE)), "")
+
+
+def _flat(tree: object, path: str = "") -> dict[str, object]:
+    """A nested dictionary or list by paths: ``training.stages.0.steps``."""
+    if not isinstance(tree, dict | list):
+        return {path: tree}
+    entries = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    inner = [_flat(value, f"{path}.{key}" if path else str(key)) for key, value in entries]
+    return {key: value for part in inner for key, value in part.items()}
+
+
 def _check(config: Config) -> None:
     """Refuse what the configuration alone shows to be impossible."""
     check_losses(config.training.loss)
     for stage in config.training.stages:
         check_masking(config.model.fields, config.masking, forecast=stage.forecast)
+
+
+def check_stages(model: AtmoRep, config: Config) -> None:
+    """Refuse a stage that could not learn, before the ones ahead of it are trained."""
+    names = held(model, config.training)
+    for stage in config.training.stages:
+        if stage.part == "regression":
+            check_regression(model)
+        else:
+            trainable(model, stage.part, held=names)
 
 
 def _check_shares(config: Config, group: Processes) -> None:

@@ -32,6 +32,8 @@ def parallelize(
     if config.training.parallel == "fsdp" and processes.count > 1:
         learning = copy.deepcopy(model.cpu())
     if config.training.compile:
+        limits = torch._dynamo.config  # fields differ in their couplings: each form is compiled once
+        limits.recompile_limit = max(limits.recompile_limit, 64)
         for block in blocks(learning):
             block.compile()
     plain = PartLoss(model, config, stage)

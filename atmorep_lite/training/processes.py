@@ -72,6 +72,7 @@ def processes(*, patience: timedelta = PATIENCE) -> Iterator[Processes]:
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32; bfloat16 is there for speed
     here = Processes(rank, count, device)
     if count == 1 or dist.is_initialized():  # the latter: by a caller, who also ends it
         yield here

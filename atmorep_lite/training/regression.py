@@ -17,7 +17,7 @@ from atmorep_lite.data.sampling import Batch
 from atmorep_lite.errors import UserError
 from atmorep_lite.masking import forecast_masks
 from atmorep_lite.model import AtmoRep
-from atmorep_lite.model.grid_skip import chebyshev
+from atmorep_lite.model.grid_skip import LatitudeRegression, chebyshev
 from atmorep_lite.tokens import detokenize
 from atmorep_lite.training.processes import ALONE, Processes
 from atmorep_lite.training.step import hide
@@ -76,6 +76,22 @@ class LatitudeEquations:
         return solution.view(count, inputs, targets)
 
 
+def check_regression(model: AtmoRep) -> LatitudeRegression:
+    """The part of a model that is fitted.
+
+    Raises
+    ------
+    UserError
+        If the model has no such part.
+    """
+    skip = model.grid_skip
+    if skip is None or skip.regression is None:
+        raise UserError(
+            "the model has no regression to fit; set model.grid_skip.forecast_steps or leave out the stage"
+        )
+    return skip.regression
+
+
 @torch.no_grad()
 def fit_regression(
     model: AtmoRep, batches: Iterable[Batch], *, penalty: float = PENALTY, processes: Processes = ALONE
@@ -95,12 +111,7 @@ def fit_regression(
     UserError
         If the model has no such part.
     """
-    skip = model.grid_skip
-    if skip is None or skip.regression is None:
-        raise UserError(
-            "the model has no regression to fit; set model.grid_skip.forecast_steps or leave out the stage"
-        )
-    regression, fields = skip.regression, model.config.fields
+    regression, fields = check_regression(model), model.config.fields
     regression.coefficients.zero_()
     polynomials, inputs, targets = regression.coefficients.shape
     equations = LatitudeEquations(polynomials, inputs, targets, regression.coefficients.device)

@@ -79,7 +79,7 @@ def test_skipped_steps_are_counted_and_ten_in_a_row_end_the_run() -> None:
     with pytest.raises(UserError, match="the 10th step in a row that went wrong, so the run has diverged"):
         guard.act(guard.check(NAN, 1.0), step=9, blamed="")
     stopping = warm(GuardConfig())
-    with pytest.raises(UserError, match="the loss became nan in stage 0 at step 7: sample 3; lower the lear"):
+    with pytest.raises(UserError, match="the loss became nan in stage 0 at step 7: sample 3; leave"):
         stopping.act(stopping.check(NAN, 1.0), step=7, blamed="sample 3")
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from atmorep_lite.config import TASKS, Config, StageConfig, dump_config
+from atmorep_lite.config import TASKS, Config, StageConfig, dump_config, parse_config
 from atmorep_lite.data import source
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Neighbourhoods
@@ -158,9 +159,7 @@ def spoil_loss(monkeypatch: pytest.MonkeyPatch, *, call: int) -> None:
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil_loss(monkeypatch, call=2)
-    with pytest.raises(
-        UserError, match=r"the loss became nan in stage 0 at step 2: .* lower the learning rate"
-    ):
+    with pytest.raises(UserError, match=r"the loss became nan in stage 0 at step 2: .* lower learning rate"):
         train(tiny_run(), tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
@@ -420,3 +419,27 @@ def test_periods(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     with pytest.raises(UserError, match=r"record\.nc holds nothing in the period 2005-01-01 to 2005-02-01"):
         open_source("record.nc", ("2005-01-01", "2005-02-01"))
+
+
+def test_a_resumed_run_may_change_what_changes_no_step(tmp_path: Path) -> None:
+    config = tiny_run()
+    text = dump_config(config)
+    free = parse_config(yaml.safe_load(text) | {"training": yaml.safe_load(text)["training"] | {"keep": 7}})
+    other = parse_config(
+        yaml.safe_load(text) | {"training": yaml.safe_load(text)["training"] | {"clip": 7.0}}
+    )
+    assert loop._difference(text, config) == loop._difference(text, free) == ""
+    assert loop._difference(text, other) == "training.clip"
+
+
+@pytest.mark.parametrize("date", ["01.02.2001", "2001/02/01", "yesterday", "20010201"])
+def test_dates_are_iso(date: str) -> None:
+    with pytest.raises(UserError, match="is no date; write 2001-01-31"):
+        source.open_source("sample", (date, None))
+
+
+def test_an_impossible_later_stage_is_refused_at_once(tmp_path: Path) -> None:
+    stages = [{"part": "all", "steps": 2, "batch_size": 2}, {"part": "regression", "steps": 2}]
+    with pytest.raises(UserError, match="no regression to fit"):
+        train(tiny_run(stages=stages), tmp_path)
+    assert not (tmp_path / "log.csv").exists()

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from atmorep_lite.config import Config
+from atmorep_lite.errors import UserError
+from atmorep_lite.losses import check_losses
+from atmorep_lite.masking import check_masking
 from atmorep_lite.model import AtmoRep
+from atmorep_lite.training.checkpoint import find_pretrained
+from atmorep_lite.training.loop import check_stages
 from atmorep_lite.training.planning.cost import flops_per_sample, forward_flops, hidden_share, tokens_of
 from atmorep_lite.training.planning.data import Data, bytes_per_sample, look_at_data
 from atmorep_lite.training.planning.plan_memory import (
@@ -27,6 +34,7 @@ from atmorep_lite.training.planning.plan_memory import (
     memory_of,
     too_little,
 )
+from atmorep_lite.training.tuning.lora import adapt
 
 #: Bytes a second that one process reads, cuts and masks, from a prepared store in the system's cache
 #: (benchmarks/sampler.py).
@@ -122,6 +130,7 @@ def plan(
     data, warnings = look_at_data(config)
     problems = [f"{d.role} data: {d.words}" for d in data if not d.usable]
     problems += _shares(config, processes)
+    problems += _impossible(config)
     hidden = [hidden_share(config, stage) for stage in training.stages]
     at_once = [max(1, -(-s.batch_size // (processes * training.accumulate))) for s in training.stages]
     reading = bytes_per_sample(config) / (READING * processes * max(1, config.data.workers))
@@ -183,6 +192,34 @@ def plan(
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _impossible(config: Config) -> list[str]:
+    """What the run would refuse before its first step, whatever the data are."""
+    training = config.training
+
+    def parts_that_learn() -> None:
+        with torch.device("meta"):
+            model = AtmoRep(config.model)
+            adapt(model, training)
+        check_stages(model, config)
+
+    attempts: list[Callable[[], object]] = [
+        lambda: check_losses(training.loss),
+        *(partial(find_pretrained, name) for name in (training.start.models if training.start else ())),
+        *(
+            partial(check_masking, config.model.fields, config.masking, forecast=stage.forecast)
+            for stage in training.stages
+        ),
+        parts_that_learn,
+    ]
+    said = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except UserError as error:
+            said.append(str(error))
+    return list(dict.fromkeys(said))
 
 
 def count_weights(config: Config) -> tuple[tuple[Weights, ...], int, int]:

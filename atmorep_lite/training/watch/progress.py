@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from math import isfinite
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -55,7 +56,11 @@ class ProgressBar:
             self._losses, self._held_out = {}, []
         self._stages[progress.stage] = progress
         for name, value in {"": progress.loss, **progress.per_field}.items():
-            self._losses[name] = value * NEWEST + self._losses.get(name, value) * (1 - NEWEST)
+            before = self._losses.get(name, value)
+            if not isfinite(before):
+                before = value
+            if isfinite(value) or name not in self._losses:  # a step that went wrong is not shown for ever
+                self._losses[name] = value * NEWEST + before * (1 - NEWEST)
         if progress.validation is not None:
             self._held_out = [f"held out {_loss(progress.validation)}", *_skill(progress.scores or {})]
         if self._console.is_terminal or self._console.is_jupyter:

@@ -20,7 +20,7 @@ from atmorep_lite.config import Config, StageConfig
 from atmorep_lite.data.loader import on_tensors
 from atmorep_lite.data.sampling import Neighbourhoods, Place
 from atmorep_lite.losses import fourier_coefficients, taper
-from atmorep_lite.masking import Purpose, batch_keys, forecast_masks, generator
+from atmorep_lite.masking import Key, Purpose, forecast_masks, generator
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.atmorep import Trace
 from atmorep_lite.tokens import detokenize
@@ -225,7 +225,8 @@ def climate_of(data: Neighbourhoods, most: int = 60) -> dict[str, np.ndarray]:
 
     With 60 independent states the error of the mean adds 1/120 to the RMSE of climatology.
     """
-    times = np.unique(np.linspace(0, len(data.time) - 1, most).astype(int))
+    sound = np.flatnonzero(data.sound)
+    times = sound[np.unique(np.linspace(0, len(sound) - 1, most).astype(int))]
     rows, columns = len(data.latitude), np.arange(len(data.longitude))
     means = {}
     for f in data.model.fields:
@@ -241,7 +242,7 @@ def _places(data: Neighbourhoods, config: Config, samples: int, at_once: int) ->
     """Places of the validation record, the same ones every time."""
     for first in range(0, samples, at_once):
         count = min(at_once, samples - first)
-        keys = batch_keys(config.training.seed, epoch=0, step=first // at_once, batch_size=count)
+        keys = [Key(config.training.seed, 0, first + n) for n in range(count)]
         yield [data.draw(1, generator(key, Purpose.PLACE))[0] for key in keys]
 
 
