@@ -13,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from atmorep_lite import open_sample
 from atmorep_lite.config import load_config
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
@@ -25,6 +26,7 @@ from atmorep_lite.training.planning.screen import duration, screen
 
 PEAK = """
 import resource, sys, torch
+from atmorep_lite import open_sample
 from atmorep_lite.config import load_config
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training.planning.memory import loss_of_shapes
@@ -185,3 +187,22 @@ def test_an_unknown_gpu_is_refused() -> None:
 )
 def test_durations_are_told_in_fitting_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_records_of_different_steps_or_grids_do_not_go_together(tmp_path: Path) -> None:
+    coarse = tmp_path / "coarse.nc"
+    sample = open_sample("sample").isel(time=slice(None, None, 2)).load().drop_encoding()
+    sample.to_netcdf(coarse)
+    records, _ = look_at_data(load_config("demo", ["data.train=sample", f"data.validation={coarse}"]))
+    assert records[0].usable and not records[1].usable
+    assert "every 6 h on 32 x 64 points, the training data every 3 h" in records[1].words
+
+
+def test_what_the_run_would_refuse_is_no_ready_plan() -> None:
+    refused = {
+        "training.loss={crsp: 1}": "there is no loss 'crsp'",
+        "training.freeze=[nothing.*]": "matches no parameter",
+        "training.start={models: [nowhere]}": "there is no model 'nowhere'",
+    }
+    problems = " ".join(plan(load_config("demo", ["data.train=sample", *refused])).problems)
+    assert all(words in problems for words in refused.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -53,7 +53,20 @@ def look_at_data(config: Config) -> tuple[tuple[Data, ...], list[str]]:
     if len(opened) == 2:
         shared = shared_times(*(opened[role]["time"].values for role in ("training", "validation")))
         warnings = [] if shared is None else [shared]
+        told = [_grid(opened[role]) for role in ("training", "validation")]
+        if told[0] != told[1]:
+            found[1] = replace(
+                found[1],
+                words=f"they come {told[1]}, the training data {told[0]}; bring them together",
+                usable=False,
+            )
     return tuple(found), warnings
+
+
+def _grid(dataset: xr.Dataset) -> str:
+    """Time step and grid, in words."""
+    hours = time_step(dataset["time"].values) if dataset.sizes["time"] > 1 else 0.0
+    return f"every {hours:g} h on {dataset.sizes['latitude']} x {dataset.sizes['longitude']} points"
 
 
 def _describe(role: str, source: str, dataset: xr.Dataset, config: Config) -> Data:
