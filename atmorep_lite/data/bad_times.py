@@ -69,7 +69,10 @@ def bad_times(record: xr.Dataset, *, plausible: bool = True) -> list[BadTime]:
         ]
         for index in np.flatnonzero(~good & ~empty):
             one = variable.isel(time=[index])
-            mistake = next(one_variable(name, one, everywhere=True))
+            mistakes = list(one_variable(name, one, everywhere=True))
+            if name in SEA_ONLY:  # NaN are the land; told last, so that they hide nothing
+                mistakes.sort(key=lambda mistake: mistake.kind == "not finite")
+            mistake = mistakes[0]
             found.append(BadTime(one["time"].values[0], name, mistake.kind, mistake.words))
     return found
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -67,8 +68,10 @@ def read_files(files: Sequence[Path], *, leave_out: bool = False) -> xr.Dataset:
     pieces: dict[str, list[_Piece]] = {}
     first: tuple[Path, xr.Dataset] | None = None
     on_levels: tuple[Path, xr.Dataset] | None = None
+    attrs: list[dict[Hashable, Any]] = []
     for file in files:
         dataset = canonical(read(file), leave_out=leave_out)
+        attrs.append(dataset.attrs)
         month = month_of_file(file.name)
         if month is not None:
             dataset = dataset.isel(time=dataset["time"].values.astype("datetime64[M]") == month)
@@ -92,7 +95,8 @@ def read_files(files: Sequence[Path], *, leave_out: bool = False) -> xr.Dataset:
         merged = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override")
     except (ValueError, xr.MergeError) as error:
         raise UserError(f"the files of {files[0].parent} cannot be merged ({error})") from error
-    merged.attrs = first[1].attrs | _told(parts, covered, merged)
+    attrs += [part.attrs for part in parts]
+    merged.attrs = first[1].attrs | _told(attrs, covered, merged)
     ordered = {
         name: variable.transpose(*(axis for axis in AXES if axis in variable.dims), ...)
         for name, variable in merged.data_vars.items()
@@ -146,17 +150,22 @@ def _joined(
         return parts[0], [((), parts[0]["time"].values)]
     times = [(levels, part["time"].values) for levels, part in zip(groups, parts, strict=True)]
     whole = xr.concat(parts, "level", join="outer", combine_attrs="drop_conflicts").sortby("level")
-    whole.attrs |= _told(parts, [], whole)
+    whole.attrs |= _told([part.attrs for part in parts], [], whole)
     whole[name].attrs = parts[0][name].attrs
     whole["level"].attrs = parts[0]["level"].attrs
     return whole, times
 
 
 def _told(
-    parts: Sequence[xr.Dataset], covered: list[tuple[str, tuple[float, ...], np.ndarray]], whole: xr.Dataset
+    attrs: Sequence[Mapping[Hashable, Any]],
+    covered: list[tuple[str, tuple[float, ...], np.ndarray]],
+    whole: xr.Dataset,
 ) -> dict[str, str]:
-    """Attributes that say what was found and mended in the parts, and where some of them lack times."""
-    found = [item for part in parts for item in json.loads(part.attrs.get(FOUND, "[]"))]
+    """Attributes that say what was found and mended in the parts, and where some of them lack times.
+
+    ``attrs`` are those of the parts.
+    """
+    found = [item for each in attrs for item in json.loads(each.get(FOUND, "[]"))]
     for name, levels, times in covered:
         lacking = np.setdiff1d(whole["time"].values, times)
         if len(lacking):
@@ -167,5 +176,5 @@ def _told(
             )
             words = f"missing{on} at {times_in_words(lacking)} that other fields have"
             found.append(["missing times", name, words])
-    mended = "; ".join(dict.fromkeys(part.attrs["repaired"] for part in parts if "repaired" in part.attrs))
+    mended = "; ".join(dict.fromkeys(each["repaired"] for each in attrs if "repaired" in each))
     return ({FOUND: json.dumps(found)} if found else {}) | ({"repaired": mended} if mended else {})

@@ -108,6 +108,10 @@ def _end(made: list[Iterator[Any]]) -> None:
         iterator = made.pop()
         if not isinstance(iterator, Generator):
             iterator._shutdown_workers()  # type: ignore[attr-defined]
+            for worker in iterator._workers:  # type: ignore[attr-defined]
+                if worker.is_alive():  # busy: torch has asked it by a signal that workers do not obey
+                    worker.kill()
+                    worker.join()
 
 
 @dataclass

@@ -35,6 +35,7 @@ from atmorep_lite.data.writing import missing_blocks, write_array, write_blocks,
 from atmorep_lite.errors import UserError
 
 FORMAT = 2
+GRID = ("latitude", "longitude")
 SKIP_HINT = "or leave the wrong times out with --skip-bad (`data info --all` lists them)"
 
 
@@ -85,6 +86,7 @@ def prepare(
     wanted = _chosen(dataset, fields, levels)
     if normalizer is not None:
         _check_statistics(normalizer, wanted)
+        normalizer = Normalizer(_cut(normalizer.mean, wanted), _cut(normalizer.std, wanted))
     names = [str(name) for name in wanted.data_vars]
     plan: dict[str, Any] = {
         "format": FORMAT,
@@ -93,14 +95,17 @@ def prepare(
         "statistics": None if normalizer is None else _digest(normalizer, names),
         "levels": [float(level) for level in np.atleast_1d(wanted.coords.get("level", []))],
         "times": _span(wanted),
+        "all_times": _fingerprint(wanted["time"].values.astype("datetime64[s]").astype(np.int64)),
+        "grid": _fingerprint(*(wanted[axis].values.astype(float).round(4) for axis in GRID)),
         "gaps": gaps,
+        "check": check,
         "skip_bad": skip_bad,
     }
     group = _open_group(out, plan) if out.exists() else None
     if group is not None and "complete" in group.attrs and not missing_blocks(out, group, names):
         report(f"{out} is complete already.")
         return out
-    wanted = _sound(wanted, check, skip_bad, report)
+    wanted, turned = _sound(wanted, check, skip_bad, report)
     with _full_disk_told(out):
         if group is None or "framed" not in group.attrs:
             report(f"Statistics of {wanted.sizes['time']:,} times.")
@@ -108,7 +113,7 @@ def prepare(
             sound = _sound_times(wanted, moments, skip_bad, report)
             if normalizer is None:
                 parts = [Normalizer.from_moments(part, kind) for part in moments.values()]
-                mean, std = (xr.merge([getattr(p, side) for p in parts]) for side in ("mean", "std"))
+                mean, std = (xr.merge([getattr(p, s) for p in parts], join="outer") for s in ("mean", "std"))
                 normalizer = Normalizer(mean, std)
             group = zarr.open_group(out, mode="w", zarr_format=3, attributes={"prepared": plan})
             write_frame(group, wanted, moments, normalizer, chunk_megabytes)
@@ -116,7 +121,8 @@ def prepare(
                 write_array(group, "sound", sound, ("time",), {"long_name": "whether the time can be used"})
             for name in STATIC_FIELDS:
                 if name in dataset:
-                    values = dataset[name].values.astype(np.float32)
+                    map_ = dataset[name].transpose(*GRID)
+                    values = (map_[::-1] if turned else map_).values.astype(np.float32)
                     write_array(group, name, values, ("latitude", "longitude"))
             group.attrs["framed"] = True
         write_blocks(out, group, wanted, names, report)
@@ -143,10 +149,17 @@ def _chosen(dataset: xr.Dataset, fields: Sequence[str], levels: Sequence[int] | 
     return chosen.transpose("time", ..., "latitude", "longitude")
 
 
-def _sound(wanted: xr.Dataset, check: bool, skip_bad: bool, report: Callable[[str], None]) -> xr.Dataset:
-    """Mended and with equally spaced times, or refused.  Reads few times: a look before the long reading."""
+def _sound(
+    wanted: xr.Dataset, check: bool, skip_bad: bool, report: Callable[[str], None]
+) -> tuple[xr.Dataset, bool]:
+    """Mended and with equally spaced times, or refused; and whether south and north were swapped for that.
+
+    Reads few times: a look before the long reading.
+    """
+    turned = False
     if check:
         found = examine(wanted)
+        turned = any(finding.kind == "upside down" for finding in found)
         for finding in found:
             if finding.repairable:
                 report(f"Mended {finding.name}: {finding.words}.")
@@ -155,12 +168,12 @@ def _sound(wanted: xr.Dataset, check: bool, skip_bad: bool, report: Callable[[st
             refuse(rest, advice=SKIP_HINT)
     regular = regular_times(wanted["time"].values)
     if np.array_equal(regular, wanted["time"].values):
-        return wanted
+        return wanted, turned
     if not skip_bad:
         raise UserError(
             f"the time steps of the data are not equally spaced; select a gap-free period, {SKIP_HINT}"
         )
-    return wanted.reindex(time=regular)
+    return wanted.reindex(time=regular), turned
 
 
 def _all_moments(
@@ -208,12 +221,23 @@ def _check_statistics(normalizer: Normalizer, wanted: xr.Dataset) -> None:
                 raise UserError(f"the statistics to use have no month {lacking[0]}; leave it out")
 
 
+def _cut(statistics: xr.Dataset, wanted: xr.Dataset) -> xr.Dataset:
+    """The statistics of the wanted fields, on the wanted levels in their order, with the data's grid."""
+    chosen = statistics[list(wanted.data_vars)]
+    if "level" in chosen.dims and "level" in wanted.dims:
+        chosen = chosen.sel(level=wanted["level"])
+    return chosen.assign_coords({axis: wanted[axis] for axis in GRID if axis in chosen.dims})
+
+
 def _digest(normalizer: Normalizer, names: Sequence[str]) -> str:
     """A fingerprint of the statistics of some fields."""
+    return _fingerprint(*(part[name].values for part in (normalizer.mean, normalizer.std) for name in names))
+
+
+def _fingerprint(*arrays: np.ndarray) -> str:
     found = hashlib.sha256()
-    for part in (normalizer.mean, normalizer.std):
-        for name in names:
-            found.update(np.ascontiguousarray(part[name].values).tobytes())
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
 
 
@@ -225,12 +249,12 @@ def _open_group(out: Path, plan: dict[str, Any]) -> zarr.Group:
     if out.exists() and (not out.is_dir() or (not (out / "zarr.json").exists() and any(out.iterdir()))):
         raise UserError(f"{out} holds something else; choose another name for the prepared store")
     group = zarr.open_group(out, mode="a", zarr_format=3)
-    found = group.attrs.get("prepared")
+    found: Any = group.attrs.get("prepared")
     if found is None and len(list(group.keys())):
         raise UserError(f"{out} is another Zarr store; choose another name for the prepared one")
-    if found is not None and found != plan:
+    if found is not None and {**plan, **found} != plan:  # older stores say less
         raise UserError(
-            f"{out} was begun with other fields, times, statistics or options; "
+            f"{out} was begun with other fields, times, statistics or options, or on another grid; "
             "remove it or choose another name"
         )
     return group

@@ -34,6 +34,8 @@ class PackedField:
         array = zarr.open_group(store, mode="r")[name]
         assert isinstance(array, zarr.Array)
         self.folder = Path(store) / name / "c"
+        written = (Path(store) / name / "zarr.json").stat()
+        self.version = (written.st_ino, written.st_mtime_ns)  # another store may come to the same place
         self.shape = array.shape
         self.chunk: tuple[int, ...] = array.chunks
         self.scale = np.float32(str(array.attrs["scale_factor"]))
@@ -73,11 +75,12 @@ class PackedField:
 
     def _block(self, number: int) -> np.ndarray:
         path = self.folder.joinpath(str(number), *"0" * (len(self.shape) - 1))
-        return _mapped(str(path), self.chunk)
+        return _mapped(str(path), self.chunk, self.version)
 
 
 @lru_cache(maxsize=1024)
-def _mapped(path: str, shape: tuple[int, ...]) -> np.ndarray:
+def _mapped(path: str, shape: tuple[int, ...], version: tuple[int, int]) -> np.ndarray:
+    """A block's file; ``version`` tells stores apart that came to be at the same place."""
     try:
         return np.asarray(np.memmap(path, np.dtype("<i2"), mode="r", shape=shape))
     except (OSError, ValueError) as error:
@@ -101,6 +104,8 @@ def is_prepared(path: str | os.PathLike[str]) -> bool:
 def open_prepared(path: str | os.PathLike[str]) -> xr.Dataset:
     """A prepared store as a lazy dataset: the fields normalised, their statistics, coordinates and maps.
 
+    Fields are NaN at times that are not sound.
+
     Raises
     ------
     UserError
@@ -113,6 +118,12 @@ def open_prepared(path: str | os.PathLike[str]) -> xr.Dataset:
         raise UserError(
             f"{path} is not complete; run the same `atmorep-lite data prepare` again to finish it"
         )
+    if "sound" in dataset:
+        sound = dataset["sound"].load()
+        for name in dataset.attrs["prepared"]["fields"]:
+            encoding = dataset[name].encoding
+            dataset[name] = dataset[name].where(sound)
+            dataset[name].encoding = encoding
     return dataset.assign_attrs(store=os.fspath(path))
 
 
@@ -147,8 +158,9 @@ def packed_field(prepared: xr.Dataset, field: FieldConfig) -> PackedField:
 def typical_changes(prepared: xr.Dataset, field: FieldConfig, steps: int) -> np.ndarray:
     """The tendency spread: root mean square of ``x(t + gap) - x(t)``, ``[level, gap]``, gap 1 ... steps.
 
-    In units of the field's typical standard deviation, area-weighted, over pairs of times of the record
-    from which the store was prepared (its variable ``change_FIELD``).
+    Area-weighted, over pairs of times of the record from which the store was prepared (its variable
+    ``change_FIELD``).  In units of the field's standard deviation; where that differs between grid points or
+    months, of its root mean square over them, area-weighted: one number for each level.
 
     Raises
     ------

@@ -282,7 +282,7 @@ def _check_same(found: Normalizer, wanted: Normalizer, model: ModelConfig) -> No
             a, b = ours[f.name], theirs[f.name]
             if "level" in a.dims and "level" in b.dims:
                 a, b = a.sel(level=list(f.levels)), b.sel(level=list(f.levels))
-            if a.shape != b.shape or not np.allclose(a, b, rtol=1e-4, atol=1e-12):
+            if a.shape != b.shape or not np.allclose(a, b, rtol=1e-4, atol=1e-12, equal_nan=True):
                 raise UserError(
                     f"the prepared store is normalised with other statistics of {f.name} than the model's; "
                     "prepare it with --statistics of the training store"

@@ -23,6 +23,7 @@ from atmorep_lite.errors import UserError
 
 LARGEST = 32767  # of 16-bit integers
 MISSING = -32768
+SLACK = 1.01  # the scale is that of the record's extremes, in float64; blocks are normalised in float32
 
 
 def write_frame(
@@ -48,8 +49,7 @@ def write_frame(
     for name in map(str, wanted.data_vars):
         variable, found = wanted[name], moments[name]
         mean, std = normalizer.mean[name], normalizer.std[name]
-        typical = std.mean(set(std.dims) & {"latitude", "longitude", "month"})
-        change = (found.changes[name] ** 0.5 / typical).transpose("gap", ...)
+        change = (found.changes[name] ** 0.5 / _typical(std)).transpose("gap", ...)
         write_array(group, f"change_{name}", change.values.astype(np.float32), tuple(map(str, change.dims)))
         if "month" in mean.dims:
             mean, std = (
@@ -75,6 +75,17 @@ def write_frame(
         )
 
 
+def _typical(std: xr.DataArray) -> xr.DataArray:
+    """``[(level)]``: area-weighted root mean square of standard deviations by grid point or month."""
+    square = std.astype(float) ** 2
+    if "month" in square.dims:
+        square = square.mean("month")
+    if "latitude" in square.dims:
+        weights = xr.DataArray(np.cos(np.deg2rad(square["latitude"])))
+        square = square.weighted(weights).mean(("latitude", "longitude"))
+    return square**0.5
+
+
 def write_array(
     group: zarr.Group,
     name: str,
@@ -86,15 +97,16 @@ def write_array(
 
 
 def missing_blocks(out: Path, group: zarr.Group, names: Sequence[str]) -> list[tuple[str, slice]]:
-    """Field and times of every block whose file is not there."""
+    """Field and times of every block whose file is not there, or not whole."""
     missing = []
     for name in names:
         array = group[name]
         assert isinstance(array, zarr.Array)
         block = array.chunks[0]
+        size = int(np.prod(array.chunks)) * array.dtype.itemsize
         for start in range(0, array.shape[0], block):
             file = out.joinpath(name, "c", str(start // block), *"0" * (array.ndim - 1))
-            if not file.exists():
+            if not file.is_file() or file.stat().st_size != size:
                 missing.append((name, slice(start, start + block)))
     return missing
 
@@ -117,11 +129,12 @@ def write_blocks(
     sound = _values(group, "sound") if "sound" in group else np.ones(wanted.sizes["time"], bool)
     month = wanted["time"].dt.month.values
     tasks, volume = [], 0
+    folder = str(out.resolve())  # workers of a cluster may have been started elsewhere
     for name, part in missing_blocks(out, group, names):
         array = group[name]
         assert isinstance(array, zarr.Array)
         piece = wanted[name].isel(time=part).data
-        tasks.append(dask.delayed(_write_block)(str(out), name, part.start, piece, month[part], sound[part]))
+        tasks.append(dask.delayed(_write_block)(folder, name, part.start, piece, month[part], sound[part]))
         volume += int(np.prod(array.chunks)) * array.dtype.itemsize
     free = shutil.disk_usage(out).free
     if volume > free:
@@ -166,15 +179,16 @@ def _write_block(out: str, name: str, start: int, values: Any, month: np.ndarray
     values = np.asarray(values, np.float32)
     scale = np.float32(str(array.attrs["scale_factor"]))
     packed = np.full(values.shape, MISSING, np.int16)
-    for one in np.unique(month):
+    for one in np.unique(month[sound]):
         chosen = np.flatnonzero(sound & (month == one))
         mean, std = (
             _statistics_of(group, f"{part}_{name}", int(one), array.ndim - 1) for part in ("mean", "std")
         )
         numbers = np.rint((values[chosen] - mean) / (std * scale))
-        if not np.isfinite(numbers).all():
+        if not (np.abs(numbers) <= SLACK * LARGEST).all():  # nor if NaN
             raise UserError(
-                f"{name} has NaN that were not there before; the data have changed, prepare them anew"
+                f"{name} has NaN or extremes that were not there before; the data have changed since their "
+                "statistics were made, prepare them anew"
             )
         packed[chosen] = numbers.clip(-LARGEST, LARGEST)
     array[start : start + len(packed)] = packed

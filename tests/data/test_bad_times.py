@@ -145,3 +145,41 @@ def test_command_line(record: xr.Dataset, tmp_path: Path) -> None:
     assert "35 of 40 times are sound" in done.output
     shown = CliRunner().invoke(app, ["data", "info", str(tmp_path / "out.zarr")])
     assert "left out   times that were missing or wrong" in shown.output
+
+
+def test_times_that_are_not_sound_read_as_nan(record: xr.Dataset, tmp_path: Path) -> None:
+    found = open_prepared(prepare(record, tmp_path / "b.zarr", NAMES, gaps=2, skip_bad=True))
+    for name in NAMES:
+        assert found[name].chunks  # lazy
+        nan = np.isnan(found[name]).mean(("level", "latitude", "longitude"))
+        np.testing.assert_array_equal(nan, ~sound_times())
+
+
+def test_a_whole_month_is_missing(clean: xr.Dataset, tmp_path: Path) -> None:
+    """Monthly statistics of January and March; of February one field has values, the other none."""
+    times = np.datetime64("2010-01-25", "ns") + np.arange(40) * np.timedelta64(1, "D")
+    holed = clean.assign_coords(time=times).copy(deep=True)
+    february = holed.time.dt.month.values == 2
+    holed["temperature"][february] = np.nan
+    gone = clean.assign_coords(time=times).isel(time=np.flatnonzero(~february))
+    settings = {"kind": "monthly_anomaly", "gaps": 2, "skip_bad": True, "chunk_megabytes": 0.1}
+    store = open_prepared(prepare(holed, tmp_path / "a.zarr", NAMES, **settings))
+    np.testing.assert_array_equal(store.sound, ~february)
+    fit = statistics(store)
+    assert list(fit.mean.month) == [1, 2, 3] and np.isnan(fit.mean["temperature"].sel(month=2)).all()
+    field = tiny_field("temperature", levels=(850,))
+    Neighbourhoods(store, tiny_model(field), fit)
+    store = open_prepared(prepare(gone, tmp_path / "b.zarr", NAMES, **settings))
+    np.testing.assert_array_equal(store.sound, ~february)
+    assert list(statistics(store).mean.month) == [1, 3]
+
+
+def test_land_hides_nothing_of_the_sea(clean: xr.Dataset) -> None:
+    name = "sea_surface_temperature"
+    sea = xr.full_like(clean["temperature"].isel(level=0, drop=True), 288.0)
+    sea[:, 10:14, 5:9] = np.nan  # an island
+    sea[7, 20, 20] = 5000.0
+    found = [one for one in examine(sea.to_dataset(name=name), times=None) if one.kind != "missing times"]
+    assert [(one.name, one.kind) for one in found] == [(name, "out of range")]
+    assert str(clean.time.values[7])[:16] in found[0].words
+    assert len(bad_times(sea.to_dataset(name=name))) == 40  # for training NaN are wrong in the sea, too

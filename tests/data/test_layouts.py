@@ -249,6 +249,20 @@ def test_overlapping_files(tmp_path: Path) -> None:
     assert [one.kind for one in examine(left)] == ["repeated times", "missing times"]
 
 
+def test_what_each_file_tells_is_kept(tmp_path: Path) -> None:
+    """Repeated times within the second file and within the third."""
+    ds = ATMOSPHERE[[NEAR]]
+    ds.isel(time=slice(0, 4)).to_netcdf(tmp_path / "a.nc")
+    ds.isel(time=[4, 5, 5, 6]).to_netcdf(tmp_path / "b.nc")
+    twice = ds.isel(time=[7, 8, 9, 9, 10, 11]).copy(deep=True)
+    twice[NEAR][2] += 1
+    twice.to_netcdf(tmp_path / "c.nc")
+    found = open_dataset(tmp_path, leave_out_conflicts=True)
+    assert "1 time (2001-01-01T18:00) occurred more than once" in found.attrs["repaired"]
+    ((kind, name, words),) = json.loads(found.attrs[FOUND])
+    assert (kind, name) == ("repeated times", NEAR) and "2001-01-02T06:00" in words
+
+
 def test_what_cannot_be_joined(tmp_path: Path) -> None:
     ATMOSPHERE[[NEAR]].to_netcdf(tmp_path / "a.nc")
     make_atmosphere(latitudes=4)[[NEAR]].to_netcdf(tmp_path / "b.nc")

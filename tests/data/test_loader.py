@@ -228,3 +228,17 @@ def test_tensors_of_any_nest_are_changed() -> None:
     old, new = item[1].tokens["temperature"], changed[1].tokens["temperature"]
     assert torch.equal(new.values, old.values + 1) and torch.equal(changed[1].static, item[1].static + 1)
     assert new.context is None and np.array_equal(old.values, item[1].tokens["temperature"].values)
+
+
+def test_a_busy_worker_does_not_outlive_its_parent_s_interest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers do not obey the signal by which torch ends those that are busy for too long."""
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+
+    def make(n: int) -> int:
+        time.sleep(60.0 if n else 0.0)
+        return n
+
+    items = steps_ahead(make, range(3), workers=1)
+    assert next(items) == 0
+    items.close()
+    assert not workers_alive()

@@ -344,5 +344,101 @@ def test_nan_are_never_packed(record: xr.Dataset, tmp_path: Path, check: bool) -
 
     with pytest.raises(KeyboardInterrupt):
         prepare(record, tmp_path / "later.zarr", FIELDS, check=check, gaps=2, report=stop)
-    with pytest.raises(UserError, match="temperature has NaN that were not there before"):
+    with pytest.raises(UserError, match="temperature has NaN or extremes that were not there"):
         prepare(holed, tmp_path / "later.zarr", FIELDS, check=check, gaps=2)
+
+
+def test_given_statistics_go_by_level(record: xr.Dataset, tmp_path: Path) -> None:
+    """Whatever else they know, and in whatever order."""
+    chosen = record[FIELDS].isel(time=slice(0, 8)).load()
+    fit = Normalizer.fit(chosen)
+    normal = fit.normalize(chosen)
+    turned = Normalizer(fit.mean.isel(level=slice(None, None, -1)), fit.std.isel(level=slice(None, None, -1)))
+    for case, known, levels in (("few", fit, [850]), ("turned", turned, None)):
+        out = prepare(chosen, tmp_path / case, ["temperature"], levels=levels, normalizer=known, gaps=2)
+        found = open_prepared(out)["temperature"]
+        expected = normal["temperature"].sel(level=found.level)
+        np.testing.assert_allclose(found, expected, atol=0.51 * found.encoding["scale_factor"])
+        assert list(statistics(open_prepared(out)).mean) == ["temperature"]
+
+
+def test_other_data_do_not_continue_a_store(record: xr.Dataset, tmp_path: Path) -> None:
+    """Another grid, other times between the same ends, unchecked, or larger values."""
+    some, out = record[["temperature"]].isel(time=slice(0, 8)).load(), tmp_path / "a.zarr"
+
+    def stop(line: str) -> None:
+        if "chunks to write" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(some, out, ["temperature"], gaps=2, report=stop)
+    elsewhere = some.assign_coords(longitude=some.longitude + 1)
+    for other, check in ((elsewhere, True), (some.isel(time=[0, 1, 2, 7]), True), (some, False)):
+        with pytest.raises(UserError, match="was begun with other fields"):
+            prepare(other, out, ["temperature"], gaps=2, check=check)
+    larger = some.copy(deep=True)
+    larger["temperature"][3] *= 1.1
+    with pytest.raises(UserError, match="the data have changed since their statistics were made"):
+        prepare(larger, out, ["temperature"], gaps=2)
+    prepare(some, out, ["temperature"], gaps=2)
+
+
+def test_static_maps_are_turned_with_the_fields(record: xr.Dataset, tmp_path: Path) -> None:
+    """A record that is upside down, as its cold Antarctic shows."""
+    some = record.isel(time=slice(0, 8)).load()
+    some["temperature"] = some["temperature"] - 40 * (some.latitude < -60)
+    swapped = some.isel(latitude=slice(None, None, -1)).assign_coords(latitude=some["latitude"])
+    told: list[str] = []
+    found = open_prepared(prepare(swapped, tmp_path / "a", ["temperature"], gaps=2, report=told.append))
+    assert "south and north are swapped" in told[0]
+    for name in ("geopotential_at_surface", "land_sea_mask"):
+        np.testing.assert_array_equal(found[name], some[name])
+    right = open_prepared(prepare(some, tmp_path / "b", ["temperature"], gaps=2))
+    np.testing.assert_allclose(found["temperature"], right["temperature"], atol=1e-3)
+
+
+def test_a_store_made_anew_in_the_same_place(record: xr.Dataset, tmp_path: Path) -> None:
+    some = record[["temperature"]].isel(time=slice(0, 6)).load()
+    out, boxes = tmp_path / "a.zarr", []
+    for data in (some, some.isel(time=slice(None, None, -1)).assign_coords(time=some.time)):
+        prepare(data, out, ["temperature"], gaps=2)
+        boxes.append(PackedField(out, "temperature").cut(0, 6, 0, 4, np.arange(4)))
+        shutil.rmtree(out)
+    np.testing.assert_allclose(boxes[1], boxes[0][:, ::-1], atol=1e-3)
+
+
+def test_a_block_that_is_not_whole_is_made_again(record: xr.Dataset, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again.zarr"
+    shutil.copytree(store, out)
+    chunk = out / "vorticity" / "c" / "2" / "0" / "0" / "0"
+    before = chunk.read_bytes()
+    chunk.write_bytes(before[:-2])
+    prepare(record, out, FIELDS, levels=[500, 850], gaps=6)
+    assert chunk.read_bytes() == before
+
+
+def test_workers_in_another_folder(
+    record: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the blocks are written the working folder is another one, as it may be on a cluster's workers."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def move(line: str) -> None:
+        os.chdir(tmp_path / ("there" if line.endswith("to write.") else "here"))
+
+    prepare(record.isel(time=slice(0, 6)), "a.zarr", ["temperature"], gaps=2, report=move)
+    assert open_prepared(tmp_path / "here" / "a.zarr")["temperature"].shape[0] == 6
+    assert not list((tmp_path / "there").iterdir())
+
+
+def test_changes_in_units_of_the_whole_spread(record: xr.Dataset, tmp_path: Path) -> None:
+    """Where every grid point has its own standard deviation: the area-weighted root mean square of all."""
+    some = record[["temperature"]].isel(time=slice(0, 12)).load()
+    found = open_prepared(prepare(some, tmp_path / "a", ["temperature"], kind="local", gaps=2))
+    values = some["temperature"].transpose("time", "level", "latitude", "longitude").values.astype(float)
+    weight = np.cos(np.deg2rad(some.latitude.values))
+    parts = (((values[1:] - values[:-1]) ** 2).mean(0), values.var(0))
+    change, variance = (np.average(part.mean(-1), axis=-1, weights=weight) for part in parts)
+    np.testing.assert_allclose(found["change_temperature"][0], np.sqrt(change / variance), rtol=1e-4)
