@@ -67,15 +67,14 @@ def fetch_command(
     archive = open_archive(source, patience=patience, together=max(16, streams), missing=missing)
     request = Request(fields, levels or None, since, until, every_hours, region, resolution)
     plan = make_plan(archive, request)
-    refuse_others(plan, out)
+    folder, _ = refuse_others(plan, out)
     cost = estimate(plan, streams=streams)
     for line in _told(plan, cost, streams):
         typer.echo(line)
     free = shutil.disk_usage(_existing(out)).free
-    if cost.disk > free and not out.exists():
-        raise UserError(
-            f"the disk of {out} has {free / 1e9:.1f} GB free, {cost.disk / 1e9:.1f} GB are needed"
-        )
+    room = cost.disk - sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    if room > free and folder != out:
+        raise UserError(f"the disk of {out} has {_size(free)} free, {_size(room)} are needed")
     if dry_run:
         return
     try:

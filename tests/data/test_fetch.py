@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -186,6 +187,21 @@ def test_the_estimate(host: str, root: Path, tmp_path: Path) -> None:
     assert cost.memory > 3 * 2 * 37 * 19 * 36 * 4 and cost.seconds > 0
 
 
+def test_the_estimate_where_the_first_chunk_is_missing(tmp_path: Path) -> None:
+    place = arco(tmp_path / "a.zarr")
+    plan = make_plan(
+        open_archive(str(place), missing="fill"), Request(("t",), (500.0,), until="2019-01-01T11")
+    )
+    whole = estimate(plan, streams=2)
+    (place / "temperature" / "0.0.0.0").unlink()
+    some = estimate(plan, streams=2)
+    assert some.disk > whole.disk / 2 and some.speed > 0  # a chunk that is there was tried
+    for variable in plan.variables:
+        for chunk in place.glob(f"{variable.raw}/[0-9]*"):
+            chunk.unlink()
+    assert estimate(plan, streams=2).seconds == 0
+
+
 BAD = {
     "nothing": ({"source": "era6"}, "there is no source 'era6'; choose one of arco,"),
     "protocol": ({"source": "ftp://some/where"}, "addresses begin with"),
@@ -246,12 +262,79 @@ def test_what_is_there_stays(host: str, tmp_path: Path) -> None:
     out = fetch(plan, tmp_path / "o.zarr")
     with pytest.raises(UserError, match="fetched with another levels, last, times"):
         fetch(plan_of("arco", "t", levels=(850,), until="2019-01-01T05"), out)
-    handle = os.open(out, os.O_RDONLY)
+    handle = os.open(tmp_path / ".o.zarr.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
     with pytest.raises(UserError, match="another process is fetching into"):
         fetch(plan, out)
     os.close(handle)
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "thesis.tex").read_text() == "mine"
+
+
+def test_a_foreign_part_stays_and_our_half_written_one_is_taken(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of("arco", "t", levels=(500,), until="2019-01-01T01")
+    thesis = tmp_path / "mycopy.part" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("mine")
+    with pytest.raises(UserError, match=r"mycopy\.part holds something else"):
+        fetch(plan, tmp_path / "mycopy")
+    assert thesis.read_text() == "mine"
+    zarr.create_group(tmp_path / "other.part", attributes={"fetched": "yesterday"})
+    with pytest.raises(UserError, match="holds something else"):
+        fetch(plan, tmp_path / "other")
+    put, calls = zarr.storage._local._put, 0
+
+    def crash(path: Path, *args: object, **more: object) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == stop:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".0.partial").write_bytes(b"{")
+            raise RuntimeError("killed")
+        return put(path, *args, **more)  # type: ignore[arg-type]
+
+    for stop in (1, 2, 5, 9):  # while the frame is written
+        out, calls = tmp_path / f"o{stop}.zarr", 0
+        monkeypatch.setattr(zarr.storage._local, "_put", crash)
+        with pytest.raises(RuntimeError, match="killed"):
+            fetch(plan, out)
+        monkeypatch.undo()
+        assert not out.exists() and any(out.with_name(f"{out.name}.part").iterdir())
+        assert open_dataset(fetch(plan, out)).sizes["time"] == 2
+        assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.glob(".*"))
+
+
+def test_an_empty_folder_is_not_filled_under_its_own_name(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of("arco", "t", levels=(500,), until="2019-01-01T01")
+    (tmp_path / "disk").mkdir()
+    out = tmp_path / "o.zarr"
+    out.symlink_to(tmp_path / "disk")
+    seen: list[bool] = []
+    fetch(plan, out, progress=lambda now: seen.append(any(out.iterdir())))
+    assert seen and not any(seen) and out.is_symlink()
+    assert open_dataset(out).sizes["time"] == 2
+    assert {p.name for p in tmp_path.iterdir()} == {"disk", "o.zarr"}
+    (tmp_path / "mount").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda self: self.name == "mount")
+    with pytest.raises(UserError, match="choose a name within it"):
+        fetch(plan, tmp_path / "mount")
+
+
+def test_file_systems_without_locks(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of("arco", "t", levels=(500,), until="2019-01-01T01")
+    modes: list[int] = []
+
+    def none(handle: int, how: int) -> None:
+        modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE)
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    out = fetch(plan, tmp_path / "o.zarr")
+    assert modes == [os.O_RDWR]  # NFS emulates it by a lock that needs this
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_full_disk(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +356,7 @@ def _full() -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_the_command(host: str, tmp_path: Path) -> None:
+def test_the_command(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "era5.zarr"
     words = f"data fetch arco {out} --config demo --since 2019-01-01T00 --until 2019-01-01T11"
     asked = [
@@ -285,5 +368,14 @@ def test_the_command(host: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, asked, catch_exceptions=False)
     assert done.exit_code == 0 and "Fetched:" in done.output
     assert open_dataset(out).sizes == {"time": 4, "level": 2, "latitude": 3, "longitude": 4}
+    (part := tmp_path / "era5.zarr.part").mkdir()
+    out.rename(tmp_path / "kept")
+    small = SimpleNamespace(free=20)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: small)
+    with pytest.raises(UserError, match=r"has 0.0 kB free, [\d.]+ kB are needed"):
+        CliRunner().invoke(app, asked, catch_exceptions=False)
+    part.rmdir()
+    (tmp_path / "kept").rename(part)  # what is there needs no room
+    assert CliRunner().invoke(app, asked, catch_exceptions=False).exit_code == 0 and out.exists()
     with pytest.raises(UserError, match="give --config or --field"):
         CliRunner().invoke(app, ["data", "fetch", "arco", str(out)], catch_exceptions=False)

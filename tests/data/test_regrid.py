@@ -34,6 +34,7 @@ def areas(latitude: np.ndarray) -> np.ndarray:
 GRIDS = {
     "poles": (np.linspace(90, -90, 181), np.arange(360.0)),
     "ascending, no poles": (np.linspace(-87.1875, 87.1875, 32), np.arange(64) * 5.625),
+    "Gaussian": (np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(64)[0])), np.arange(128) * 2.8125),
     "from -180": (np.linspace(90, -90, 73), -180 + 2.5 * np.arange(144)),
 }
 
@@ -51,6 +52,15 @@ def test_constants_stay_and_integrals_are_kept(name: str) -> None:
     before = np.einsum("kyx,y->k", values.astype(float), areas(latitude)) / len(longitude)
     after = np.einsum("kyx,y->k", coarse.astype(float), areas(target_grid(7.5)[0])) / coarse.shape[-1]
     np.testing.assert_allclose(after, before, atol=1e-7)
+
+
+def test_only_what_lies_near_a_pole_reaches_it() -> None:
+    south, north = latitude_bounds(GRIDS["Gaussian"][0])[[0, -1]]
+    assert (south, north) == (-90, 90)
+    for spacing in (0.1, 0.25, 10.0):  # the row at the pole was left out, in single precision, too
+        latitude = np.arange(90 - spacing, 60, -spacing).astype(np.float32)
+        found = latitude_bounds(latitude)[[0, -1]]
+        np.testing.assert_allclose(found, [90 - spacing / 2, latitude[-1] - spacing / 2], atol=1e-4)
 
 
 def test_an_analytic_field() -> None:

@@ -46,6 +46,7 @@ def estimate(plan: Plan, *, streams: int, samples: int = 4) -> Estimate:
 
     chunks, download, bytes_on_disk, memory = 0, 0.0, 0, 0.0
     pieces = plan.pieces()
+    trials: list[tuple[bool, int, Variable, np.ndarray]] = []
     for variable in plan.variables:
         groups = [g for piece in pieces if piece.variable == variable for g in plan.groups(piece)]
         each = len(plan.chunks(variable, groups[0]))
@@ -54,13 +55,15 @@ def estimate(plan: Plan, *, streams: int, samples: int = 4) -> Estimate:
         chunks += each * len(groups)
         download += each * len(groups) * float(np.mean(sizes))
         bytes_on_disk += 4 * int(np.prod(plan.shape(variable)))
+        there = [group for group, size in zip(some, sizes, strict=True) if size]
+        trials.append((bool(there), int(np.prod(plan.shape(variable)[1:])), variable, (there or some)[0]))
         raw = 4 * each * int(np.prod(variable.chunks))
         shape = plan.shape(variable)
         copy = 4 * plan.block(variable) * int(np.prod(shape if variable.static else shape[1:]))
         memory = max(memory, 2 * raw + 2 * copy)
-    largest = max(pieces, key=lambda piece: int(np.prod(plan.shape(piece.variable)[1:])))
+    _, _, variable, group = max(trials, key=lambda trial: trial[:2])  # the largest that is not missing
     before, begun = plan.source.store.received, time.perf_counter()
-    values = np.ascontiguousarray(read_patiently(plan, largest.variable, next(plan.groups(largest))))
+    values = np.ascontiguousarray(read_patiently(plan, variable, group))
     packed = len(Blosc(cname="zstd", clevel=COMPRESSION_LEVEL, shuffle=Blosc.BITSHUFFLE).encode(values))
     speed = (plan.source.store.received - before) / (time.perf_counter() - begun)
     return Estimate(
@@ -68,7 +71,7 @@ def estimate(plan: Plan, *, streams: int, samples: int = 4) -> Estimate:
         download,
         bytes_on_disk * packed / values.nbytes,
         BASE + streams * memory,
-        download / speed / streams,
+        download / speed / streams if speed else 0.0,
         speed,
     )
 

@@ -12,7 +12,9 @@ a time; this bounds memory (:class:`atmorep_lite.data.archive.plan.Estimate`).
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -29,6 +31,9 @@ from atmorep_lite.data.archive.plan import COMPRESSION_LEVEL, Piece, Plan, read_
 from atmorep_lite.data.archive.request import as_plain
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
+
+#: The attribute ``fetched`` of a copy whose frame is being written.
+BEGUN = "not yet"
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,19 @@ def fetch(
         damaged or missing; if the disk is full.  What was fetched is kept.
     """
     out = Path(out)
-    folder, asked = refuse_others(plan, out)
-    with _disk_told(out):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
-            for torn in folder.rglob("*.partial"):
-                torn.unlink()
-            if _asked(folder) is None:
-                _write_frame(folder, plan, asked)
-            _all_pieces(folder, plan, streams, attempts, report, progress)
-            if folder != out:
-                folder.rename(out)
+    with _disk_told(out), _alone(out):
+        folder, asked = refuse_others(plan, out)
+        folder.mkdir(exist_ok=True)
+        for torn in folder.rglob("*.partial"):
+            torn.unlink()
+        if not isinstance(_attributes(folder).get("fetched"), dict):
+            _write_frame(folder, plan, asked)
+        _all_pieces(folder, plan, streams, attempts, report, progress)
+        if folder != out:
+            name = out.resolve()
+            if name.exists():
+                name.rmdir()  # an empty folder
+            folder.rename(name)
     return out
 
 
@@ -91,40 +98,86 @@ def refuse_others(plan: Plan, out: Path) -> tuple[Path, dict[str, Any]]:
         If there is something else, or what another request asked for.
     """
     asked = as_plain(plan.request, plan.variables, plan.source.address, plan.times)
-    folder = out if out.exists() else out.with_name(out.name + ".part")
+    filled = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    folder = out if filled else _beside(out, "{}.part")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; choose another name for the copy")
-    found = _asked(folder)
-    if found is None and folder == out and any(out.iterdir()):
-        raise UserError(f"{out} holds something else; choose another name for the copy")
-    if found is not None and found != asked:
+    if folder != out and out.is_mount():
+        raise UserError(f"{out} is a disk of its own; choose a name within it for the copy")
+    found = _attributes(folder).get("fetched")
+    ours = isinstance(found, dict) or found == BEGUN
+    if not ours and folder.exists() and not _is_empty(folder):
+        raise UserError(f"{folder} holds something else; choose another name for the copy")
+    if isinstance(found, dict) and found != asked:
         changed = ", ".join(key for key in asked if found.get(key) != asked[key])
         raise UserError(f"{folder} was fetched with another {changed}; remove it or choose another name")
     return folder, asked
 
 
-def _asked(folder: Path) -> dict[str, Any] | None:
-    """The request that a folder was begun with; None if it holds no copy, or only a part of its frame."""
-    if not (folder / "zarr.json").is_file():
-        return None
-    found = zarr.open_group(folder, mode="r").attrs.get("fetched")
-    return found if isinstance(found, dict) else None
+def _beside(out: Path, name: str) -> Path:
+    """Another name in the folder that holds ``out``, on the same disk where ``out`` is a link."""
+    place = out.resolve()
+    return place.with_name(name.format(place.name))
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing, or only the torn first file of a frame."""
+    return folder.is_dir() and all(
+        file.name.startswith("zarr.") and file.suffix == ".partial" for file in folder.iterdir()
+    )
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """Those of a store; ``fetched`` is the request of a copy, BEGUN until its frame is whole."""
+    try:
+        found = json.loads((folder / "zarr.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    found = found.get("attributes") if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder; the operating system lets go when the process ends, however it ends."""
-    import fcntl
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the name of the copy; the operating system lets go when the process ends, however it ends.
 
-    handle = os.open(folder, os.O_RDONLY)
+    What is locked is a file beside the copy, open for writing: NFS locks nothing else.  A file system without
+    locks, or that can only be read, is used as it is.
+    """
+    place = _beside(out, ".{}.lock")
+    handle = _locked(place, out)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another process is fetching into {folder}; wait until it has ended") from error
         yield
     finally:
-        os.close(handle)
+        if handle is not None:
+            place.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _locked(place: Path, out: Path) -> int | None:
+    import fcntl
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            if error.errno == errno.EROFS or (error.errno == errno.EACCES and not place.exists()):
+                return None
+            raise
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                place.unlink(missing_ok=True)
+                return None
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise UserError(f"another process is fetching into {out}; wait until it has ended") from error
+            raise
+        if os.fstat(handle).st_nlink:
+            return handle
+        os.close(handle)  # whoever held it has just ended and removed it
 
 
 @contextmanager
@@ -140,11 +193,14 @@ def _disk_told(out: Path) -> Iterator[None]:
 
 
 def _write_frame(folder: Path, plan: Plan, asked: dict[str, Any]) -> None:
-    """Coordinates and empty arrays; the request last, which marks the frame as whole."""
+    """Coordinates and empty arrays; ``fetched`` marks it as ours first, with the request as whole last."""
     from atmorep_lite import __version__
 
     source = plan.source
-    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    for torn in folder.iterdir():  # of a frame that was not finished
+        if torn.is_dir():
+            shutil.rmtree(torn)
+    group = zarr.open_group(folder, mode="w", zarr_format=3, attributes={"fetched": BEGUN})
     coordinates: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
         "time": (
             plan.times.values.astype("datetime64[s]").astype(np.int64),

@@ -14,8 +14,17 @@ from atmorep_lite.errors import UserError
 
 
 def latitude_bounds(latitude: np.ndarray) -> np.ndarray:
-    """Edges ``[n + 1]`` of the cells of latitudes ``[n]`` in degrees, in the same order; none past a pole."""
-    return np.clip(_half_way(latitude), -90.0, 90.0)
+    """Edges ``[n + 1]`` of the cells of latitudes ``[n]`` in degrees, in the same order; none past a pole.
+
+    An outermost row nearer to a pole than to its neighbour reaches the pole: those of a Gaussian grid lie
+    0.77 of a grid distance off.
+    """
+    bounds = np.clip(_half_way(latitude), -90.0, 90.0)
+    for outer, inner in ((0, 1), (-1, -2)):
+        distance = abs(latitude[outer] - latitude[inner])
+        if 90.0 - abs(latitude[outer]) < 0.99 * distance:  # a whole one: the row at the pole was left out
+            bounds[outer] = np.copysign(90.0, latitude[outer])
+    return bounds
 
 
 def longitude_bounds(longitude: np.ndarray) -> np.ndarray:
