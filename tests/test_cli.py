@@ -156,7 +156,7 @@ def test_only_damaged_checkpoints(
         cli.main()
     warned, said = capsys.readouterr().err.strip().splitlines()
     assert end.value.code == 2
-    assert "0-000200 is damaged" in warned and warned.startswith("atmorep-lite: ")
+    assert "0-000200 is damaged" in warned and warned.startswith("Warning: ")
     assert "none of the checkpoints" in said
 
 

@@ -37,4 +37,4 @@ def main() -> None:
 
 def _warn(message: Warning | str, *place: object) -> None:
     """A warning as a sentence, without the line of code that it comes from."""
-    print(f"atmorep-lite: {message}", file=sys.stderr)
+    print(f"Warning: {message}", file=sys.stderr)
