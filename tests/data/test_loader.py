@@ -151,6 +151,8 @@ SCRIPT = """
 import os, signal, sys, time
 from atmorep_lite.data.loader import steps_ahead
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
 def make(n):
     time.sleep(0.01)
     return os.getpid()

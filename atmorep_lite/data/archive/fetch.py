@@ -6,7 +6,7 @@ later checks it, too).  So after a crash at any moment the same command keeps wh
 rest; on a complete copy it verifies every chunk and mends what is damaged.
 
 Each of ``streams`` threads makes one chunk of the copy at a time and reads for it one chunk of the source at
-a time; this bounds memory (:class:`atmorep_lite.data.archive.plan.Estimate`).
+a time; this bounds memory (:class:`atmorep_lite.data.archive.estimate.Estimate`).
 """
 
 from __future__ import annotations
