@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import random
@@ -27,6 +26,7 @@ from atmorep_lite.data.archive.request import Request
 from atmorep_lite.data.archive.sources import open_archive
 from atmorep_lite.errors import UserError
 from tests.data.archive_server import FAULTS, Faults, arco, serve
+from tests.training.together import CONTEXT
 
 QUICK = Patience(attempts=4, connect=1.0, read=0.4, pause=0.01, longest=0.05)
 PASSING = [fault for fault in FAULTS if fault != "404"]
@@ -177,14 +177,12 @@ def _fetch_in_child(url: str, out: Path) -> None:
 
 def test_killed_at_random_moments(root: Path, tmp_path: Path) -> None:
     """SIGKILL, again and again, until it gets through; the copy is whole, and no whole chunk came twice."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.data.test_fetch_faults"])
     rng = random.Random(5)
     faults = Faults(delay=0.01)
     out, kills = tmp_path / "o.zarr", 0
     with serve(root, faults) as url:
         while not out.exists():
-            child = context.Process(target=_fetch_in_child, args=(url, out))
+            child = CONTEXT.Process(target=_fetch_in_child, args=(url, out))
             child.start()
             sent, quota = sum(faults.chunks_sent().values()), rng.randrange(4, 12)
             end = time.monotonic() + 20

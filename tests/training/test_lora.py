@@ -179,8 +179,9 @@ def test_layers_computed_twice_or_traced_do_not_mind(model: AtmoRep) -> None:
     torch.testing.assert_close(traced(x, x, {}), layer(x, x, {}))
 
 
-def learnt_alone_or_together(tokens_by_process: list[dict[str, FieldTokens]]) -> dict[str, np.ndarray]:
+def learnt_alone_or_together() -> dict[str, np.ndarray]:
     """Corrections after three steps; each process has its own tokens, gradients are means over them."""
+    tokens_by_process = [random_tokens(tiny_model(*coupled_fields()), seed=seed) for seed in (0, 1)]
     torch.manual_seed(0)
     model, settings = AtmoRep(tiny_model(*coupled_fields())), training()
     adapt(model, settings)
@@ -199,9 +200,8 @@ def learnt_alone_or_together(tokens_by_process: list[dict[str, FieldTokens]]) ->
 
 
 def test_two_processes_learn_what_one_does() -> None:
-    tokens = [random_tokens(tiny_model(*coupled_fields()), seed=seed) for seed in (0, 1)]
-    alone = learnt_alone_or_together(tokens)
-    first, second = together(2, learnt_alone_or_together, tokens)
+    alone = learnt_alone_or_together()
+    first, second = together(2, learnt_alone_or_together)
     for name, expected in alone.items():
         assert (first[name] == second[name]).all()
         np.testing.assert_allclose(first[name], expected, rtol=1e-4, atol=1e-6)

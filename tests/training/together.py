@@ -45,7 +45,7 @@ def start(count: int, function: Callable[..., Any], *args: Any) -> list[Started]
     return started
 
 
-def results(started: list[Started], *, limit: float = 60) -> list[tuple[str, Any]]:
+def results(started: list[Started], *, limit: float = 120) -> list[tuple[str, Any]]:
     """How the processes ended: (done, result), (failed, traceback) or (died, None); late ones are killed."""
     end = time.monotonic() + limit
     answers: list[tuple[str, Any]] = []
@@ -64,7 +64,7 @@ def results(started: list[Started], *, limit: float = 60) -> list[tuple[str, Any
     return answers
 
 
-def together(count: int, function: Callable[..., Any], *args: Any, limit: float = 60) -> list[Any]:
+def together(count: int, function: Callable[..., Any], *args: Any, limit: float = 120) -> list[Any]:
     """The results of ``function(*args)`` in ``count`` processes; an error in one of them is raised here."""
     answers = results(start(count, function, *args), limit=limit)
     faults = [f"process {rank} {kind}: {text}" for rank, (kind, text) in enumerate(answers) if kind != "done"]
