@@ -14,6 +14,23 @@ from dataclasses import dataclass
 
 from atmorep_lite.errors import UserError
 
+#: The pressure levels of ERA5, hPa.
+ERA5_LEVELS = (
+    1,
+    2,
+    3,
+    5,
+    7,
+    10,
+    20,
+    30,
+    50,
+    70,
+    *range(100, 251, 25),
+    *range(300, 751, 50),
+    *range(775, 1001, 25),
+)
+
 
 @dataclass(frozen=True)
 class Field:

@@ -34,37 +34,10 @@ import yaml
 import zarr
 from numcodecs import Blosc
 
+from atmorep_lite.fields import ERA5_LEVELS
+
 #: Fields with mean and spread in SI units.
 FIELDS = {"temperature": (250.0, 12.0), "u_component_of_wind": (5.0, 12.0), "v_component_of_wind": (0.0, 9.0)}
-PRESSURES = (
-    *(
-        1,
-        2,
-        3,
-        5,
-        7,
-        10,
-        20,
-        30,
-        50,
-        70,
-        100,
-        125,
-        150,
-        175,
-        200,
-        225,
-        250,
-        300,
-        350,
-        400,
-        450,
-        500,
-        550,
-        600,
-    ),
-    *(650, 700, 750, 775, 800, 825, 850, 875, 900, 925, 950, 975, 1000),
-)
 LEVELS = (500, 700, 850)  # of the model that samples and trains
 STATES = 3
 COMMAND = [sys.executable, "-c", "from atmorep_lite.cli import main; main()"]
@@ -90,7 +63,7 @@ def metadata(folder: Path, rows: int, hours: int) -> None:
     begin = int((np.datetime64("2019-01-01") - np.datetime64("1900-01-01")) / hour)
     axes = {
         "time": (begin + np.arange(hours + 24), {"units": "hours since 1900-01-01"}),
-        "level": (np.array(PRESSURES), {}),
+        "level": (np.array(ERA5_LEVELS), {}),
         "latitude": (np.linspace(90, -90, rows).astype(np.float32), {"units": "degrees_north"}),
         "longitude": ((np.arange(columns) * 360 / columns).astype(np.float32), {"units": "degrees_east"}),
     }

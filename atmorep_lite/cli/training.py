@@ -24,7 +24,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="A preset (demo, shipped, paper, ...) or a YAML file.")],
+    config: Annotated[
+        str, typer.Argument(help="A preset (demo, era5, ...), a YAML file, or a run's folder.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes, as key=value: training.seed=1")
     ] = None,
@@ -54,9 +56,7 @@ def train(
 
         return train_fluid(config, overrides or [], run_dir, resume=resume, dry_run=dry_run)
     with processes() as group:
-        settings = load_config(
-            str(run_dir / "config.yaml") if resume and config == "." else config, overrides or []
-        )
+        settings = load_config(config, overrides or [])
         if dry_run:
             if group.is_first:
                 show_plan(settings, run_dir, count=count or group.count, gpu=gpu, as_json=as_json)

@@ -24,36 +24,8 @@ import numpy as np
 import zarr
 from numcodecs import Blosc  # type: ignore[import-untyped]
 
-LEVELS_37 = (
-    *(
-        1,
-        2,
-        3,
-        5,
-        7,
-        10,
-        20,
-        30,
-        50,
-        70,
-        100,
-        125,
-        150,
-        175,
-        200,
-        225,
-        250,
-        300,
-        350,
-        400,
-        450,
-        500,
-        550,
-        600,
-        650,
-    ),
-    *(700, 750, 775, 800, 825, 850, 875, 900, 925, 950, 975, 1000),
-)
+from atmorep_lite.fields import ERA5_LEVELS
+
 LEVELS_13 = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
 FAULTS = ("503", "429", "timeout", "reset", "truncated", "wrong bytes", "404")
 
@@ -108,7 +80,7 @@ def arco(place: Path, *, hours: int = 12, rows: int = 19, columns: int = 36) -> 
     begin = int((np.datetime64("2019-01-01T00", "h") - np.datetime64("1900-01-01T00", "h")).astype(int))
     hour = {"units": "hours since 1900-01-01", "calendar": "proleptic_gregorian"}
     _variable(group, "time", begin + np.arange(hours + beyond), ("time",), (hours + beyond,), **hour)
-    _variable(group, "level", np.array(LEVELS_37), ("level",), (37,))
+    _variable(group, "level", np.array(ERA5_LEVELS), ("level",), (37,))
     latitude = np.linspace(90, -90, rows).astype(np.float32)
     longitude = (np.arange(columns) * 360 / columns).astype(np.float32)
     _variable(

@@ -92,6 +92,14 @@ def lab(root: Path, tmp_path: Path) -> Iterator[str]:
         process.kill()
 
 
+def open_notebook(driver: WebDriver, url: str, cells: int) -> None:
+    """Wait until the notebook's cells are there and its kernel is idle."""
+    driver.get(url)
+    wait_for(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .cm-content")) >= cells, 180)
+    status = "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
+    wait_for(lambda: driver.execute_script(status) == "idle", 180)
+
+
 def run_cell(driver: WebDriver, index: int) -> None:
     """Click into a cell and run it; once more where the page moved away under the pointer."""
     cell = driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-Cell")[index]
@@ -112,17 +120,7 @@ def said(driver: WebDriver) -> str:
 def test_lives_in_jupyterlab(lab: str) -> None:
     driver = start_browser(1400, 1000)
     try:
-        driver.get(lab)
-        wait_for(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .cm-content")) >= 3, 180)
-        wait_for(
-            lambda: (
-                driver.execute_script(
-                    "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
-                )
-                == "idle"
-            ),
-            180,
-        )
+        open_notebook(driver, lab, 3)
         run_cell(driver, 0)
         wait_for(lambda: driver.execute_script(f"return {ROOT}?.dataset.arlDraws"), 180)
         before = selected(driver)

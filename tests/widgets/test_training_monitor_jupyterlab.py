@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 
 from tests.browser import console_errors, external_requests, start_browser
 from tests.widgets.explorer_page import wait_for
-from tests.widgets.test_explorer_jupyterlab import code, lab, pytestmark, run_cell, said  # noqa: F401
+from tests.widgets.test_explorer_jupyterlab import code, lab, open_notebook, pytestmark, run_cell, said  # noqa: F401
 
 MAKE = """
 import os, sys, time
@@ -54,17 +54,7 @@ def test_keeps_up_while_the_kernel_is_busy(lab: str, tmp_path: Path) -> None:  #
         return prompt.strip() == "[*]:"
 
     try:
-        driver.get(lab.replace("explorer.ipynb", "training.ipynb"))
-        wait_for(lambda: len(driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .cm-content")) >= 2, 180)
-        wait_for(
-            lambda: (
-                driver.execute_script(
-                    "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
-                )
-                == "idle"
-            ),
-            180,
-        )
+        open_notebook(driver, lab.replace("explorer.ipynb", "training.ipynb"), 2)
         run_cell(driver, 0)
         wait_for(lambda: "ready" in said(driver), 120)
         run_cell(driver, 1)

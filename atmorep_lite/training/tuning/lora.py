@@ -105,20 +105,6 @@ def merge(model: nn.Module) -> None:
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
-def merged(state: Mapping[str, Tensor], settings: LoraConfig) -> dict[str, Tensor]:
-    """The same for a state dictionary: what an ordinary model can load."""
-    out = {}
-    for name, tensor in state.items():
-        if is_correction(name):
-            continue
-        layer = name.removesuffix(BASE)
-        if layer != name:
-            a, b = (state[f"{layer}{CORRECTION}{part}"] for part in "AB")
-            tensor = tensor + settings.alpha / settings.rank * (b @ a)
-        out[plain_name(name)] = tensor
-    return out
-
-
 def save_corrections(path: str | Path, state: Mapping[str, Tensor], settings: LoraConfig) -> None:
     """Write the corrections in a state dictionary alone, as safetensors; they belong to one trained model."""
     parts = {name: t.detach().contiguous() for name, t in state.items() if is_correction(name)}
