@@ -16,8 +16,8 @@ with suppress(ImportError):
     import pyproj  # noqa: F401
 
 from atmorep_lite.applications.forecast import forecast
-from atmorep_lite.attention_capture import capture_attention
 from atmorep_lite.attention_maps import AttentionCapture, attention_maps, token_at
+from atmorep_lite.attention_maps.capture import capture_attention
 from atmorep_lite.config import Config, load_config
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.opening import open_dataset, select

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from rich.console import Console
 
-from atmorep_lite.attention_capture import capture_attention
+from atmorep_lite.attention_maps.capture import capture_attention
 from atmorep_lite.config import load_config
 from atmorep_lite.data.samples import open_sample
 from atmorep_lite.evaluation import LEADS, compare, initial_times

@@ -27,7 +27,7 @@ from atmorep_lite.ablation import (
     silence_couplings,
     silence_heads,
 )
-from atmorep_lite.attention_measures import (
+from atmorep_lite.attention_maps.measures import (
     bias_only,
     head_table,
     mean_distance,

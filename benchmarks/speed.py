@@ -27,8 +27,8 @@ from speed_cases import CPU_CASES, CUDA_CASES, Case, captured_tokens, draw
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from atmorep_lite.attention_capture import captured_pairs
 from atmorep_lite.attention_maps import AttentionCapture, attention_maps
+from atmorep_lite.attention_maps.capture import captured_pairs
 from atmorep_lite.losses import mse_ensemble, stats
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.atmorep import Trace

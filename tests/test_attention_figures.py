@@ -8,7 +8,6 @@ import pytest
 import torch
 import xarray as xr
 
-from atmorep_lite.attention_capture import capture_attention
 from atmorep_lite.attention_figures import (
     coupling_graph,
     field_matrices,
@@ -18,7 +17,8 @@ from atmorep_lite.attention_figures import (
     weight_maps,
 )
 from atmorep_lite.attention_maps import AttentionCapture, attention_maps
-from atmorep_lite.attention_measures import head_table
+from atmorep_lite.attention_maps.capture import capture_attention
+from atmorep_lite.attention_maps.measures import head_table
 from atmorep_lite.errors import UserError
 from atmorep_lite.figures import figure_alt_text
 from atmorep_lite.tokens import tokenize

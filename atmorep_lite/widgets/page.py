@@ -82,8 +82,9 @@ def module_source(name: str) -> str:
 
 
 def style_source(name: str) -> str:
-    """Style sheet of widget ``name``."""
-    return (HERE / f"{name}.css").read_text(encoding="utf-8")
+    """Style sheet of widget ``name``: what all have in common (``parts/base.css``), then its own."""
+    sheets = (HERE / "parts" / "base.css", HERE / f"{name}.css")
+    return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.exists())
 
 
 def write_page(

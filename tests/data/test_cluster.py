@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,9 +33,15 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scheduler with two workers, each a process with one thread."""
+    """A scheduler with two workers, each a process with one thread.
+
+    Starting it leaves ``OMP_NUM_THREADS=1`` in this process's environment, so in that of all programs that
+    later tests start: the environment is put back.
+    """
     distributed = pytest.importorskip("distributed")
     import dask
+
+    before = dict(os.environ)
 
     folder = str(tmp_path_factory.mktemp("workers"))
     with (
@@ -43,6 +50,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
     ):
+        os.environ.clear()
+        os.environ.update(before)
         yield cluster.scheduler_address
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from atmorep_lite import Normalizer
 from atmorep_lite.applications.forecast import forecast
-from atmorep_lite.attention_capture import capture_attention
+from atmorep_lite.attention_maps.capture import capture_attention
 from atmorep_lite.config import Config
 from atmorep_lite.training.loop import train
 from tests.tiny import HEAT, ready_model, tiny_field, tiny_model, tiny_run, wave

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from atmorep_lite.applications.forecast import forecast
-from atmorep_lite.attention_capture import capture_attention
+from atmorep_lite.attention_maps.capture import capture_attention
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Neighbourhoods
 from atmorep_lite.data.timing import known_time_step, shared_times, with_time_step

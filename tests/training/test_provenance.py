@@ -68,8 +68,10 @@ def test_other_versions_are_told() -> None:
     first, second = told(), told()
     second["history"][-1]["versions"]["torch"] = "9.9"
     second["history"][-1]["code"] = "another"
+    second["history"][-1]["threads"] = 99
     sentence = other_code(first, second)
     assert sentence is not None and "torch was" in sentence and "code of atmorep_lite" in sentence
+    assert "threads were" in sentence and "are 99" in sentence
 
 
 @pytest.mark.parametrize(

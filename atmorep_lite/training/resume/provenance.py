@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from atmorep_lite.config import Config, dump_config
@@ -49,14 +50,15 @@ def provenance(
     Returns
     -------
     ``config``: fingerprint of the configuration; ``data``: what :func:`describe` says; ``start``:
-    fingerprints of the weights that the run began with; ``history``: date, command, versions and number of
-    processes, for every time that the run was started or resumed.
+    fingerprints of the weights that the run began with; ``history``: date, command, versions and numbers of
+    processes and threads, for every time that the run was started or resumed.
     """
     entry = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(),
         "from": list(position),
         "processes": processes,
+        "threads": torch.get_num_threads(),  # the order of sums, so their last bits, depends on it
         "device": device,
         "code": code_fingerprint(),
         "versions": {"python": platform.python_version()} | versions(),
@@ -116,13 +118,15 @@ def check_same_data(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def other_code(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """A sentence if versions or code have changed since the run was last started, else None."""
+    """A sentence if versions, code or the number of threads changed since the last start, else None."""
     old, new = earlier["history"][-1], now["history"][-1]
     changed = [
         f"{name} was {old['versions'].get(name)} and is {version}"
         for name, version in new["versions"].items()
         if old["versions"].get(name) != version
     ]
+    if (threads := old.get("threads", new["threads"])) != new["threads"]:
+        changed.append(f"threads were {threads} and are {new['threads']} (OMP_NUM_THREADS sets their number)")
     if old["code"] != new["code"]:
         changed.append("the code of atmorep_lite is another one")
     if not changed:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atmorep_lite.attention_capture import captured_pairs
 from atmorep_lite.attention_maps import AttentionCapture, CapturedField
+from atmorep_lite.attention_maps.capture import captured_pairs
 from atmorep_lite.config import FieldConfig
 from atmorep_lite.data.sampling import Neighbourhoods, Place
 from atmorep_lite.errors import UserError
@@ -35,9 +35,9 @@ def write_snapshot(
     """Write ``<name>.csv`` and ``<name>.png``: which field looks where, how far and how long back.
 
     The table has a row for each pair of fields, layer and head
-    (:func:`~atmorep_lite.attention_measures.head_table`), averaged over ``queries`` tokens of the newest time
-    slot, the last one to be forecast.  The picture shows the means over layers and heads, field against
-    field; without matplotlib there is none.
+    (:func:`~atmorep_lite.attention_maps.measures.head_table`), averaged over ``queries`` tokens of the
+    newest time slot, the last one to be forecast.  The picture shows the means over layers and heads,
+    field against field; without matplotlib there is none.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def write_snapshot(
     """
     import pandas as pd
 
-    from atmorep_lite.attention_measures import head_table
+    from atmorep_lite.attention_maps.measures import head_table
 
     config = model.config
     if any(f.context is not None for f in config.fields):

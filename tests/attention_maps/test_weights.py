@@ -11,8 +11,8 @@ import torch
 import xarray as xr
 
 import atmorep_lite
-from atmorep_lite.attention_capture import capture_attention
 from atmorep_lite.attention_maps import AttentionCapture, attention_maps, token_at
+from atmorep_lite.attention_maps.capture import capture_attention
 from atmorep_lite.data.sampling import Neighbourhoods
 from atmorep_lite.errors import UserError
 from atmorep_lite.masking import forecast_masks

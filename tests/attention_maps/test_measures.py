@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from atmorep_lite.attention_capture import capture_attention
 from atmorep_lite.attention_maps import AttentionCapture, attention_maps
-from atmorep_lite.attention_measures import (
+from atmorep_lite.attention_maps.capture import capture_attention
+from atmorep_lite.attention_maps.measures import (
     bias_only,
     great_circle,
     head_table,

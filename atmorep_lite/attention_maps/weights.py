@@ -1,21 +1,15 @@
-"""Attention as data: what a model's attention layers saw, with place, level and time of every token.
+"""Attention weights from captured queries and keys, labelled by place, level and time.
 
-Token order everywhere: C order of (level, time, latitude, longitude). The weights of one query are a softmax
-over all tokens of the key field,
+The weights of one query are a softmax over all tokens of the key field,
 
     softmax( q.k / sqrt(channel) / temperature - slope * |position_query - position_key| / temperature ),
 
-so that they sum to one over every level, time and place of that field. Self-attention heads and coupling
-heads are separate softmaxes.
-
-A capture lies on the sphere or on a plane. On a plane ``latitude`` holds y and ``longitude`` holds x.
+so that they sum to one over every level, time and place of that field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -23,110 +17,8 @@ import torch
 import xarray as xr
 
 from atmorep_lite.attention import attention_weights
+from atmorep_lite.attention_maps.captured import AttentionCapture, CapturedField, CapturedPair
 from atmorep_lite.errors import UserError
-
-
-@dataclass(frozen=True)
-class CapturedField:
-    """The tokens of one field: where and when they are, what they hold, which of them were hidden.
-
-    On a plane (see :class:`AttentionCapture`) places are y and x, and times are frames.
-
-    Parameters
-    ----------
-    name
-        Canonical field name.
-    level
-        [level] hPa; on a plane any numbers, [0] where there is one level.
-    time
-        [time] datetime64, centre time of each token slot; on a plane floats, frames relative to the newest
-        frame that the model saw, such as (-2, -1, 0).
-    latitude
-        [latitude] token centres in degrees north, north to south; on a plane y, ascending.
-    longitude
-        [longitude] token centres in degrees east, ascending; may run past 360, never wrapped; on a plane x.
-    token_size
-        Extent of one token (degrees latitude, degrees longitude); on a plane (y, x) in the box's units.
-    position
-        [token, coordinate] scaled positions used by the locality bias.
-    values
-        [level, time, latitude * values per token, longitude * values per token] physical values at the last
-        time step of each token slot.
-    mask
-        [level, time, latitude, longitude] True where the token was hidden from the model.
-    units
-        Units of ``values``.
-    """
-
-    name: str
-    level: np.ndarray
-    time: np.ndarray
-    latitude: np.ndarray
-    longitude: np.ndarray
-    token_size: tuple[float, float]
-    position: np.ndarray
-    values: np.ndarray
-    mask: np.ndarray
-    units: str
-
-
-@dataclass(frozen=True)
-class CapturedPair:
-    """One family of softmaxes: queries of one field, keys of one field (the same: self; another: coupling).
-
-    Parameters
-    ----------
-    query_field, key_field
-        Canonical field names.
-    q
-        [layer, head, query, channel] as they enter the dot product, after normalisation.
-    k
-        [layer, head, key, channel] likewise.
-    slope
-        [layer, head] slope of the locality bias; 0 where there is none.
-    stage
-        "encoder".
-    """
-
-    query_field: str
-    key_field: str
-    q: np.ndarray
-    k: np.ndarray
-    slope: np.ndarray
-    stage: str
-
-
-@dataclass(frozen=True)
-class AttentionCapture:
-    """Every field and every pair of one forward pass.
-
-    Parameters
-    ----------
-    fields
-        The tokens of each field.
-    pairs
-        Queries and keys, keyed by (query field, key field).
-    geometry
-        "sphere": places are degrees, times dates, levels hPa.  "plane": ``latitude`` and ``longitude`` of the
-        fields hold y and x, ascending, in the box's own units; times are floats, frames relative to the
-        newest frame that the model saw.
-    period
-        Size (y, x) of a periodic box in its units; None where the plane has edges, and on the sphere.
-    """
-
-    fields: dict[str, CapturedField]
-    pairs: dict[tuple[str, str], CapturedPair]
-    geometry: Literal["sphere", "plane"] = "sphere"
-    period: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.geometry not in ("sphere", "plane"):
-            raise UserError(f"the geometry of a capture is {self.geometry!r}; choose 'sphere' or 'plane'")
-        if self.period is not None and (self.geometry == "sphere" or not min(self.period) > 0):
-            raise UserError(
-                f"the period {self.period} does not fit: a plane takes two positive sizes (y, x) or None, "
-                "the sphere None"
-            )
 
 
 def attention_maps(
@@ -144,7 +36,7 @@ def attention_maps(
     Parameters
     ----------
     source
-        What :func:`~atmorep_lite.attention_capture.capture_attention` kept.
+        What :func:`~atmorep_lite.attention_maps.capture.capture_attention` kept.
     query_fields, key_fields, layers, heads
         What to compute; all by default.  A coupling pair has one head, 0, and is left out without it.
     queries

@@ -1,6 +1,6 @@
 """Running a model on one neighbourhood and keeping what its encoder attends with.
 
-:func:`capture_attention` fills the data classes of :mod:`atmorep_lite.attention_maps`.
+:func:`capture_attention` fills the data classes of :mod:`atmorep_lite.attention_maps.captured`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 
 from atmorep_lite.attention import locality_slopes
-from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
+from atmorep_lite.attention_maps.captured import AttentionCapture, CapturedField, CapturedPair
 from atmorep_lite.config import FieldConfig, ModelConfig
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.data.sampling import Neighbourhoods, Place

@@ -1,6 +1,6 @@
 """Numbers for attention maps: how sharp, how far, how long ago, and how much of it is there without learning.
 
-A measure takes the weights as :func:`~atmorep_lite.attention_maps.attention_maps` labels them,
+A measure takes the weights as :func:`~atmorep_lite.attention_maps.weights.attention_maps` labels them,
 ``[..., query, key]`` with places, levels and times on both axes, and returns a labelled array without
 ``key``.  None of them says that a connection matters; for that see :mod:`atmorep_lite.ablation`.
 """
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import xarray as xr
 
-from atmorep_lite.attention_maps import AttentionCapture, attention_maps
+from atmorep_lite.attention_maps.captured import AttentionCapture
+from atmorep_lite.attention_maps.weights import attention_maps
 from atmorep_lite.errors import UserError
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def head_table(
     Parameters
     ----------
     capture
-        What :func:`~atmorep_lite.attention_capture.capture_attention` kept, on the sphere.
+        What :func:`~atmorep_lite.attention_maps.capture.capture_attention` kept, on the sphere.
     radius_km
         Radius for ``near``.
     queries
