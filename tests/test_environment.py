@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # PyPI name -> conda-forge name, where they differ.
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "eccodes": "python-eccodes"}
+# On PyPI alone.
+NOT_ON_CONDA = {"axe-core-python"}
 # Extras that do not go into the common environment: `all` repeats the others.
 APART = {"all", "simulate", "track"}
 
@@ -58,9 +60,17 @@ def test_conda_environment_is_pyproject() -> None:
     expected = {
         CONDA_NAMES.get(name, name): str(requirement.specifier)
         for name, requirement in requirements().items()
+        if name not in NOT_ON_CONDA
     }
     expected |= {"python": PYPROJECT["project"]["requires-python"], "pip": ""}
     assert conda_packages() == expected
+
+
+def test_what_conda_lacks_is_installed_by_pip() -> None:
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (by_pip,) = [entry["pip"] for entry in entries if isinstance(entry, dict)]
+    wanted = [f"{name}{requirements()[name].specifier}" for name in sorted(NOT_ON_CONDA)]
+    assert by_pip == [*wanted, "-e ."]
 
 
 def test_all_is_every_extra_of_the_common_environment() -> None:
