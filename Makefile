@@ -11,7 +11,7 @@ NOTEBOOKS := $(wildcard book/*.ipynb)
 book test bench: export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab lecture student demo bench clean
+.PHONY: help book test lab app lecture student demo bench clean
 
 CHAPTER ?= attention
 BENCH ?= losses masking sampler speed gap_filling parts positions context token_sizes coupling
@@ -43,6 +43,9 @@ endif
 
 lab: $(STAMP) ## the book's chapters in JupyterLab
 	@$(BIN)/jupyter lab book
+
+app: $(STAMP) ## the lecturer's live app, in a browser on this machine
+	@$(BIN)/atmorep-lite app
 
 lecture: book ## slides of a chapter that need no network: make lecture CHAPTER=attention
 	@$(BIN)/python scripts/chapter.py lecture book/$(CHAPTER).ipynb lecture/$(CHAPTER)

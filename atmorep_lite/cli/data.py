@@ -24,7 +24,7 @@ def info_command(
     picture: Annotated[Path | None, typer.Option("--map", help="Draw the first field to this PNG.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Read every time step, not only four.")] = False,
 ) -> None:
-    """Say what data hold, what looks wrong in them, and what a configuration would miss."""
+    """Say what data hold, what looks wrong in them, and what a configuration misses (exit code 1)."""
     import json
 
     from rich.console import Console
@@ -45,6 +45,8 @@ def info_command(
         console.print(*screen(found), sep="\n\n")
     if "picture" in found:
         typer.echo(f"Drawn to {found['picture']}.", err=as_json)
+    if found.get("missing"):
+        raise typer.Exit(1)
 
 
 @app.command("prepare")

@@ -128,13 +128,15 @@ def report(
     if is_prepared(path):
         marks = zarr.open_group(path, mode="r").attrs
         found = {"path": os.fspath(path), "prepared": marks["prepared"], "complete": "complete" in marks}
-        dataset = open_prepared(path) if picture is not None else None
+        dataset = open_prepared(path) if found["complete"] else None
+        if dataset is not None:
+            found |= describe_dataset(dataset, times=0)
     else:
         dataset = open_dataset(path, leave_out_conflicts=True)
         remote = "://" in os.fspath(path)
         found = {"path": os.fspath(path), **describe_dataset(dataset, times=0 if remote else times)}
-        if model is not None:
-            found["missing"] = missing_for(dataset, model)
+    if model is not None and dataset is not None:
+        found["missing"] = missing_for(dataset, model)
     if picture is not None and dataset is not None:
         from atmorep_lite.figures import save_figure
 
@@ -166,18 +168,17 @@ def screen(found: dict[str, Any]) -> list[RenderableType]:
     from rich.markup import escape
     from rich.table import Table
 
-    if "prepared" in found:
-        plan = found["prepared"]
-        state = "complete" if found["complete"] else "not complete: run the same `data prepare` again"
+    plan = found.get("prepared")
+    if plan is not None and not found["complete"]:
         return [
-            f"[bold]{escape(found['path'])}[/bold], prepared for training, {state}\n"
-            f"fields     {', '.join(plan['fields'])}\n"
-            f"time       {plan['times'][0]} to {plan['times'][1]}\n"
-            f"normalised {plan['kind']}"
-            + ("\nleft out   times that were missing or wrong" if plan.get("skip_bad") else "")
+            f"[bold]{escape(found['path'])}[/bold], prepared for training, not complete: "
+            "run the same `data prepare` again"
         ]
     grid = found["grid"]
     lines = [f"[bold]{escape(found['path'])}[/bold]" + (", simulated" if found["simulated"] else "")]
+    if plan is not None:
+        left_out = ", without times that were missing or wrong" if plan.get("skip_bad") else ""
+        lines.append(f"prepared   for training, complete, normalised: {plan['kind']}{left_out}")
     if "time" in found:
         time = found["time"]
         irregular = ", not equally spaced" if time["steps"] > 1 else ""
@@ -185,11 +186,12 @@ def screen(found: dict[str, Any]) -> list[RenderableType]:
         lines.append(f"time       {time['steps']:,} steps, {time['from']} to {time['to']}{spacing}")
     for axis in ("latitude", "longitude"):
         span = grid[axis]
-        lines.append(f"{axis:10} {span['points']} points, {span['from']:g} to {span['to']:g}")
+        # in memory, a region across 0 degrees runs on beyond 360
+        first, last = (v - 360 if axis == "longitude" and v >= 360 else v for v in (span["from"], span["to"]))
+        lines.append(f"{axis:10} {span['points']} points, {first:g} to {last:g}")
     if "levels" in found:
         values = found["levels"]["values"]
-        shown = ", ".join(f"{v:g}" for v in values[:12]) + (", ..." if len(values) > 12 else "")
-        lines.append(f"levels     {shown} ({found['levels']['kind']})")
+        lines.append(f"levels     {', '.join(f'{v:g}' for v in values)} ({found['levels']['kind']})")
     lines.append(
         f"size       {found['megabytes']:,.0f} MB in memory, {'global' if grid['global'] else 'regional'}"
     )

@@ -144,7 +144,7 @@ def test_command_line(record: xr.Dataset, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "35 of 40 times are sound" in done.output
     shown = CliRunner().invoke(app, ["data", "info", str(tmp_path / "out.zarr")])
-    assert "left out   times that were missing or wrong" in shown.output
+    assert "without times that were missing or wrong" in shown.output
 
 
 def test_times_that_are_not_sound_read_as_nan(record: xr.Dataset, tmp_path: Path) -> None:

@@ -91,4 +91,18 @@ def test_a_prepared_store_is_known_as_one(tmp_path: Path) -> None:
     ]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     shown = CliRunner().invoke(app, ["data", "info", str(out)])
-    assert "prepared for training, complete" in shown.output and "2010-01-21T21:00:00" in shown.output
+    for words in ("for training, complete", "2010-01-21T21:00, every 3 h", "500, 700, 850", "level  "):
+        assert words in shown.output
+    lacking = CliRunner().invoke(app, ["data", "info", str(out), "--config", "demo"])
+    assert lacking.exit_code == 1 and "vorticity is missing" in lacking.output
+
+
+def test_longitudes_of_a_region_across_zero_are_told_as_usual(tmp_path: Path) -> None:
+    sample = open_sample()[["temperature"]].load()
+    region = sample.isel(longitude=[*range(60, 64), *range(4)])
+    region = region.assign_coords(
+        longitude=[*sample.longitude.values[60:], *sample.longitude.values[:4] + 360]
+    )
+    region.to_netcdf(tmp_path / "region.nc")
+    shown = CliRunner().invoke(app, ["data", "info", str(tmp_path / "region.nc")])
+    assert "longitude  8 points, 337.5 to 16.875" in shown.output, shown.output
