@@ -60,7 +60,7 @@ bench: $(STAMP) ## the tables of benchmarks/README.md; some of them: make bench 
 	@for name in $(BENCH); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## remove what the other targets made, but not .venv
-	@rm -rf book/_build demo lecture student .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf book/_build demo lecture student screenshots .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
-import xarray as xr
 from torch import Tensor, nn
 
 from atmorep_lite.errors import UserError
@@ -205,60 +204,6 @@ def restorations(model: AtmoRep, tokens: Tokens, static: Tensor | None, name: st
         "convolution alone": model.first_guess(hidden, static)[name].values,
         "whole model": model(hidden, static)[name].mean,
     }
-
-
-@torch.inference_mode()
-def arriving(model: AtmoRep, tokens: Tokens, static: Tensor | None = None) -> xr.DataArray:
-    """How much each field adds to each stream: the size of ``W_out o``, relative to that stream.
-
-    Attention weights cannot be compared between fields, since each softmax sums to 1; what arrives can.
-
-    Returns
-    -------
-    DataArray ``[layer, query_field, key_field]``: root mean square over tokens and channels of what the
-    heads of that origin add, divided by that of the stream before the layer; NaN where there is no coupling.
-    """
-    kept: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
-    handles = []
-    for name, blocks in _encoders(model, None, None):
-        for number, block in enumerate(blocks):
-            stream: list[Tensor] = []
-
-            def before(module: nn.Module, inputs: tuple, stream: list[Tensor] = stream) -> None:
-                stream[:] = [inputs[0]]
-
-            def mixing(
-                module: nn.Module,
-                inputs: tuple,
-                stream: list[Tensor] = stream,
-                key: tuple[int, str] = (number, name),
-            ) -> None:
-                kept[key] = (stream[0], inputs[0])
-
-            handles += [block.register_forward_pre_hook(before), block.out.register_forward_pre_hook(mixing)]
-    try:
-        model(tokens, static)
-    finally:
-        for handle in handles:
-            handle.remove()
-    names = list(model.config.names)
-    shape = (model.config.encoder_layers, len(names), len(names))
-    sizes = xr.DataArray(
-        torch.full(shape, float("nan"), dtype=torch.float64).numpy(),
-        dims=("layer", "query_field", "key_field"),
-        coords={"layer": range(shape[0]), "query_field": names, "key_field": names},
-        name="arriving",
-    )
-    for name, blocks in _encoders(model, None, None):
-        for number, block in enumerate(blocks):
-            stream_before, heads = kept[number, name]
-            d = heads.shape[-1] // (block.heads + block.coupling_heads * len(block.coupled_to))
-            widths = [d * block.heads, *[d * block.coupling_heads] * len(block.coupled_to)]
-            parts = zip(heads.split(widths, -1), block.out.weight.split(widths, 1), strict=True)
-            for origin, (part, weight) in zip((name, *block.coupled_to), parts, strict=True):
-                size = (part @ weight.T).square().mean().sqrt() / stream_before.square().mean().sqrt()
-                sizes.loc[number, name, origin] = float(size)
-    return sizes
 
 
 def _encoders(

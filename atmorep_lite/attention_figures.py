@@ -171,7 +171,7 @@ def head_atlas(tables: Mapping[str, pd.DataFrame], *, x: str, y: str, labels: Se
     Parameters
     ----------
     tables
-        Name to what :func:`~atmorep_lite.attention_maps.measures.head_table` returns.
+        Name to what :func:`~atmorep_lite.attention_maps.heads.head_table` returns.
     x, y
         Columns of the tables.
     labels

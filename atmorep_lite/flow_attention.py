@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from atmorep_lite.attention import attention_weights
+from atmorep_lite.attention_maps import arrows
+from atmorep_lite.attention_maps.arrows import Agreement, agreement
 from atmorep_lite.errors import UserError
 from atmorep_lite.flows import SIDE, back_trajectory, elliptic_vortex
 from atmorep_lite.tokens import tokenize
@@ -41,9 +42,8 @@ def token_places(slots: int, *, side: float = SIDE, points: int | None = None) -
 
 
 def shortest(difference: Tensor, *, side: float = SIDE) -> Tensor:
-    """The minimum image of each difference, within half a side; at exactly half, where two are equal, 0."""
-    wrapped = torch.remainder(difference + side / 2, side) - side / 2
-    return torch.where((wrapped.abs() - side / 2).abs() < 1e-5 * side, 0.0, wrapped)
+    """:func:`atmorep_lite.attention_maps.arrows.shortest` on the square of the flows."""
+    return arrows.shortest(difference, side=side)
 
 
 def attention_arrows(weights: Tensor, places: Tensor, *, side: float = SIDE) -> Tensor:
@@ -51,9 +51,7 @@ def attention_arrows(weights: Tensor, places: Tensor, *, side: float = SIDE) -> 
 
     Weights are divided by their sum over the keys, so that those of one frame out of several may be given.
     """
-    away = shortest(places[None, :, :] - places[:, None, :], side=side)  # [query, key, 2]
-    shares = weights / weights.sum(-1, keepdim=True)
-    return torch.einsum("...qk,qkc->...qc", shares, away)
+    return arrows.centroids(weights, shortest(places[None, :, :] - places[:, None, :], side=side))
 
 
 def true_arrows(
@@ -106,54 +104,6 @@ def newest_attention(
     model(frames, silence=silence, trace=trace)
     layers = [attention_weights(q[:, :, -ny * nx :], k) for q, k in trace]
     return torch.stack(layers, 1).unflatten(-1, (nt, ny * nx))
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well arrows agree with the truth, over ``count`` tokens that move.
-
-    Attributes
-    ----------
-    correlation
-        Of vectors, ``sum a.b / sqrt(sum a.a * sum b.b)``: 1 if all are parallel in one proportion, 0 by
-        chance.
-    angle
-        Mean angle between arrow and truth, degrees; 90 by chance.
-    length
-        Share of the way that is covered, ``sum a.b / sum b.b``; 1 if the arrows end where the fluid was.
-    count
-        Number of tokens compared.
-    """
-
-    correlation: float
-    angle: float
-    length: float
-    count: int
-
-
-def agreement(arrows: Tensor, truth: Tensor, *, least: float) -> Agreement:
-    """Compare arrows ``[..., 2]`` with the true ones, where the truth is at least ``least`` long.
-
-    Raises
-    ------
-    UserError
-        If nothing moves that far.
-    """
-    moving = truth.norm(dim=-1) >= least
-    if not moving.any():
-        raise UserError(
-            f"no token moves by {least:g} or more; the longest way is {truth.norm(dim=-1).max():.3g}"
-        )
-    a, b = arrows[moving].double(), truth[moving].double()
-    dot, cross = (a * b).sum(-1), a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    angle = torch.atan2(cross.abs(), dot)
-    scale = (a.square().sum() * b.square().sum()).sqrt().clamp(min=1e-300)
-    return Agreement(
-        correlation=float(dot.sum() / scale),
-        angle=math.degrees(float(angle.mean())),
-        length=float(dot.sum() / b.square().sum()),
-        count=int(moving.sum()),
-    )
 
 
 def centroid_of_vorticity(newest: Tensor, places: Tensor, token: int, *, reach: float = math.inf) -> Tensor:

@@ -19,7 +19,6 @@ import xarray as xr
 
 import atmorep_lite as ar
 from atmorep_lite.ablation import (
-    arriving,
     hidden_errors,
     hide_field,
     hide_future,
@@ -27,9 +26,8 @@ from atmorep_lite.ablation import (
     silence_couplings,
     silence_heads,
 )
+from atmorep_lite.attention_maps import bias_only, field_flow, head_table
 from atmorep_lite.attention_maps.measures import (
-    bias_only,
-    head_table,
     mean_distance,
     mean_lag,
     mean_map,
@@ -201,7 +199,7 @@ def main(output: Path = OUTPUT) -> None:
     batches = [data.batch(group) for group in groups]
     rows = forecast_losses(model, batches)
     alone = [data.batch([place]) for place in places]
-    sizes = [arriving(model, hide_future(model, one.tokens), one.static) for one in alone]
+    sizes = [field_flow(model, hide_future(model, one.tokens), one.static) for one in alone]
     for listener in names:
         for heard in names:
             values = [float(s.sel(query_field=listener, key_field=heard).mean()) for s in sizes]

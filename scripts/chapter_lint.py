@@ -278,7 +278,7 @@ EVERY_PAGE: tuple[Callable[[Chapter], Notes], ...] = (
     opening, imports, headings, pictures, sizes, stored, labels, references, leftovers, fences, exercises,
 )  # fmt: skip
 CHAPTER: tuple[Callable[[Chapter], Notes], ...] = (closing, quiz, endings, predict, asserts)
-RULES = {"chapter": (*EVERY_PAGE, *CHAPTER), "preface": EVERY_PAGE}
+RULES = {"chapter": (*EVERY_PAGE, *CHAPTER), "preface": EVERY_PAGE, "page": EVERY_PAGE}
 
 
 def findings(path: Path, *, book: Path) -> list[str]:

@@ -6,6 +6,7 @@ calling test and says what to install.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import json
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 DRIVERS = ("chromedriver", "/usr/lib/chromium/chromedriver", "/usr/lib/chromium-browser/chromedriver")
@@ -86,12 +89,7 @@ def start_browser(width: int = 1200, height: int = 900, dark: bool = False) -> W
         raise
     driver.set_page_load_timeout(60)
     driver.set_script_timeout(60)
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
-    )
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    set_view(driver, width, height, dark=dark)
     close = driver.quit
 
     def quit_and_clean() -> None:
@@ -100,6 +98,133 @@ def start_browser(width: int = 1200, height: int = 900, dark: bool = False) -> W
 
     driver.quit = quit_and_clean
     return driver
+
+
+def set_view(driver: WebDriver, width: int, height: int = 900, *, dark: bool = False) -> None:
+    """Give the page a viewport of width x height CSS pixels and a preferred colour scheme."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
+def settle(driver: WebDriver) -> None:
+    """Wait for the next two frames: what was asked for is drawn."""
+    driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+
+def overflow(driver: WebDriver) -> int:
+    """By how many pixels the page is wider than its window; 0 where nothing scrolls sideways."""
+    return driver.execute_script(
+        "const e = document.documentElement; return Math.max(0, e.scrollWidth - e.clientWidth)"
+    )
+
+
+def touch(
+    driver: WebDriver, target: WebElement, *moves: tuple[float, float], at: tuple[float, float] = (0.5, 0.5)
+) -> None:
+    """Lay a finger on an element, move it by ``moves`` (CSS pixels right, down), and lift it.
+
+    Parameters
+    ----------
+    driver, target
+        The element is scrolled into view.
+    moves
+        One after the other, each from the place before; none: a tap.
+    at
+        Where the finger begins, as parts of the element's width and height.
+    """
+    driver.execute_script("arguments[0].scrollIntoView({ block: 'center', inline: 'center' })", target)
+    left, top, width, height = driver.execute_script(
+        "const b = arguments[0].getBoundingClientRect(); return [b.left, b.top, b.width, b.height]", target
+    )
+    x, y = left + at[0] * width, top + at[1] * height
+
+    def send(kind: str, *points: dict[str, float]) -> None:
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        send("touchStart", {"x": x, "y": y})
+        for right, down in moves:
+            x, y = x + right, y + down
+            send("touchMove", {"x": x, "y": y})
+        send("touchEnd")
+    finally:
+        driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    settle(driver)
+
+
+def check_accessible(driver: WebDriver, selector: str = ".arl-widget") -> None:
+    """Fail with what axe-core finds against WCAG 2 (levels A and AA) in the elements of ``selector``.
+
+    Source: Web Content Accessibility Guidelines 2.1; the rules are those of axe-core.
+    """
+    if not driver.execute_script("return Boolean(window.axe)"):
+        driver.execute_script(axe_source())
+    found = driver.execute_async_script(
+        """
+        const [selector, done] = arguments;
+        const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"];
+        axe.run(selector, { runOnly: { type: "tag", values: tags }, resultTypes: ["violations"] }).then(
+          ({ violations }) => done(violations.map(({ id, nodes }) =>
+            [id, nodes.map(({ html, failureSummary }) => [html, failureSummary])])),
+          (error) => done([["axe", [[String(error), ""]]]]));
+        """,
+        selector,
+    )  # fmt: skip
+    told = [f"{rule}: {html[:300]}\n  {why}" for rule, nodes in found for html, why in nodes]
+    assert not told, f"{len(told)} places are not accessible\n" + "\n".join(told[:12])
+
+
+@functools.cache
+def axe_source() -> str:
+    """The axe-core script, as the package axe-core-python carries it; skips the calling test without it."""
+    pytest.importorskip("axe_core_python", reason="axe-core-python is not installed: pip install .[test]")
+    return (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+def screenshot(driver: WebDriver, name: str, *, whole: bool = True) -> Path:
+    """Save a picture of the page as ``name``.png into `screenshot_folder`; returns its path.
+
+    Parameters
+    ----------
+    driver, name
+        What to show, and the file's name without its ending.
+    whole
+        The whole page, or only what the window shows.
+    """
+    options: dict[str, Any] = {"format": "png"}
+    if whole:
+        size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+        options |= {"captureBeyondViewport": True, "clip": {**size, "scale": 1}}
+    path = screenshot_folder() / f"{name}.png"
+    path.write_bytes(base64.b64decode(driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]))
+    return path
+
+
+def screenshots(driver: WebDriver, name: str, *, widths: tuple[int, ...] = (420, 1280)) -> list[Path]:
+    """Save the page in both colour schemes and several widths, as ``name``-1280-dark.png and so on."""
+    saved = []
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+    for dark in (False, True):
+        for width in widths:
+            set_view(driver, width, 900, dark=dark)
+            settle(driver)
+            settle(driver)  # sizes, then what is drawn by them
+            saved.append(screenshot(driver, f"{name}-{width}-{'dark' if dark else 'light'}"))
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": False})
+    set_view(driver, 1200, 900)
+    return saved
+
+
+@functools.cache
+def screenshot_folder() -> Path:
+    """Where screenshots go: the folder that ATMOREP_LITE_SCREENSHOTS names, or a new temporary one."""
+    named = os.environ.get("ATMOREP_LITE_SCREENSHOTS")
+    folder = Path(named or tempfile.mkdtemp(prefix="atmorep-lite-screenshots-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def external_requests(driver: WebDriver) -> list[str]:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from atmorep_lite.ablation import (
-    arriving,
     hidden_errors,
     hide_field,
     hide_future,
@@ -152,29 +151,6 @@ def test_restorations_of_a_hidden_field(model: AtmoRep, tokens: dict) -> None:
     elsewhere = restorations(model, other, None, HEAT)
     assert torch.equal(found["streams alone"], elsewhere["streams alone"])
     assert not torch.equal(found["whole model"], elsewhere["whole model"])
-
-
-@torch.no_grad()
-def test_what_arrives(model: AtmoRep, tokens: dict) -> None:
-    """The first layer's change before its perceptron is a sum of parts; each part alone by silencing."""
-    found = arriving(model, tokens)
-    assert found.dims == ("layer", "query_field", "key_field") and found.shape == (2, 2, 2)
-    guess = model.first_guess(tokens)
-    filled = {name: field.with_values(guess[name].values) for name, field in tokens.items()}
-    x, y = (model.embeddings[name](filled[name]) for name in (WIND, HEAT))
-    bias = model._encoder_bias(WIND, filled)
-    only_self = silence_couplings(model).encoders[WIND][0]
-    only_heard = silence_heads(model).encoders[WIND][0]
-    for layer, key in ((only_self, WIND), (only_heard, HEAT)):
-        layer.mlp = torch.nn.Identity()
-        added = layer(x, {HEAT: y}, bias) - x
-        expected = added.square().mean().sqrt() / x.square().mean().sqrt()
-        assert float(found.sel(layer=0, query_field=WIND, key_field=key)) == pytest.approx(
-            float(expected), rel=1e-4
-        )
-    silent = arriving(silence_couplings(model), tokens)
-    assert float(silent.sel(query_field=WIND, key_field=HEAT).max()) == 0.0
-    assert not model.encoders[WIND][0]._forward_pre_hooks  # hooks are taken off again
 
 
 def test_mistakes_are_explained(model: AtmoRep, tokens: dict) -> None:

@@ -18,7 +18,7 @@ from atmorep_lite.attention_figures import (
 )
 from atmorep_lite.attention_maps import AttentionCapture, attention_maps
 from atmorep_lite.attention_maps.capture import capture_attention
-from atmorep_lite.attention_maps.measures import head_table
+from atmorep_lite.attention_maps.heads import head_table
 from atmorep_lite.errors import UserError
 from atmorep_lite.figures import figure_alt_text
 from atmorep_lite.tokens import tokenize

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,13 +13,9 @@ import xarray as xr
 
 from atmorep_lite.attention import locality_slopes
 from atmorep_lite.attention_maps.captured import AttentionCapture, CapturedField, CapturedPair
+from atmorep_lite.attention_maps.neighbourhood import Neighbourhood, neighbourhood, refuse_context
 from atmorep_lite.config import FieldConfig, ModelConfig
-from atmorep_lite.data.normalisation import Normalizer
-from atmorep_lite.data.sampling import Neighbourhoods, Place
-from atmorep_lite.errors import UserError
-from atmorep_lite.layout import dates
-from atmorep_lite.masking import forecast_masks
-from atmorep_lite.model import AtmoRep
+from atmorep_lite.model import AtmoRep, Ensemble
 from atmorep_lite.model.atmorep import Trace
 from atmorep_lite.tokens import FieldTokens, detokenize, token_positions
 
@@ -53,38 +49,27 @@ def capture_attention(
         If the time is not in the data or has too little history, or the model sees context tokens, for which
         the maps have no place.
     """
-    if model.normalizer is None or model.run_config is None:
-        raise UserError(
-            "the model has no normalisation; load it with AtmoRep.from_pretrained or train it with train()"
-        )
-    config = model.config
-    if wider := [f.name for f in config.fields if f.context is not None]:
-        raise UserError(
-            f"{', '.join(wider)} attends to context tokens outside of the neighbourhood, which a map cannot "
-            "show; capture a model without FieldConfig.context"
-        )
-    steps, height, width = config.extent
-    slots = model.run_config.masking.forecast_slots if forecast else 0
-    known = steps - slots * config.fields[0].token_size[0]
-    data = Neighbourhoods(dataset, config, model.normalizer, least_steps=known)
-    place = _place(data, dates(time)[0], known, latitude, longitude, (height, width))
-    batch = data.batch([place], known_steps=known)
-    tokens = batch.tokens
-    if slots:
-        masks = forecast_masks(config.fields, 1, slots)
-        tokens = {name: replace(field, mask=masks[name]) for name, field in tokens.items()}
+    refuse_context(model.config)
+    cube = neighbourhood(model, dataset, time, latitude=latitude, longitude=longitude, forecast=forecast)
     trace: Trace = {}
     with torch.inference_mode():
-        predictions = model(tokens, batch.static, trace=trace)
-    times = data.time[place.step] + (data.time[1] - data.time[0]) * np.arange(steps)
+        predictions = model(cube.tokens, cube.static, trace=trace)
+    return as_capture(model, cube, predictions, trace)
+
+
+def as_capture(
+    model: AtmoRep, cube: Neighbourhood, predictions: Mapping[str, Ensemble], trace: Trace
+) -> AttentionCapture:
+    """What one pass left, as a capture: ``predictions = model(cube.tokens, cube.static, trace=trace)``.
+
+    The masks of ``cube.tokens`` may be any (``dataclasses.replace``).
+    """
+    truth = _truth(cube)
     fields = {}
-    for f in config.fields:
-        shown = predictions[f.name].mean if f.name in predictions else tokens[f.name].values
-        units = str(dataset[f.name].attrs.get("units", ""))
-        fields[f.name] = _captured_field(
-            model.normalizer, data, units, f, tokens[f.name], shown, place, times
-        )
-    return AttentionCapture(fields, captured_pairs(config, trace))
+    for f in model.config.fields:
+        predicted = predictions[f.name].mean if f.name in predictions else None
+        fields[f.name] = _captured_field(cube, f, predicted, truth)
+    return AttentionCapture(fields, captured_pairs(model.config, trace))
 
 
 def captured_pairs(config: ModelConfig, trace: Trace) -> dict[tuple[str, str], CapturedPair]:
@@ -102,36 +87,42 @@ def captured_pairs(config: ModelConfig, trace: Trace) -> dict[tuple[str, str], C
 
 
 def _captured_field(
-    normalizer: Normalizer,
-    data: Neighbourhoods,
-    units: str,
+    cube: Neighbourhood,
     f: FieldConfig,
-    tokens: FieldTokens,
-    predicted: torch.Tensor,
-    place: Place,
-    times: np.ndarray,
+    predicted: torch.Tensor | None,
+    truth: dict[str, FieldTokens],
 ) -> CapturedField:
     """Visible tokens show the data, hidden ones the model's prediction."""
     _, height, width = f.extent
     tt, ty, tx = f.token_size
-    shown = torch.where(tokens.mask[..., None], predicted, tokens.values)
-    grid = detokenize(shown, f.token_size)[0, :, tt - 1 :: tt].numpy()
+    place, data, tokens = cube.place, cube.data, cube.tokens[f.name]
     latitude = data.latitude[place.row : place.row + height]
     columns = np.arange(place.column, place.column + width)
     spacing = float(data.longitude[1] - data.longitude[0])
     longitude = data.longitude[0] + spacing * columns
-    slots = times.reshape(-1, tt)
-    template = xr.Dataset(
-        {f.name: (("level", "time", "latitude", "longitude"), grid)},
-        coords={
-            "time": slots[:, -1],
-            "level": list(f.levels),
-            "latitude": latitude,
-            "longitude": data.longitude[columns % len(data.longitude)],
-        },
-    )
-    here = normalizer.at(latitude, template["longitude"].values)
-    physical = here.denormalize(template)[f.name].transpose("level", "time", "latitude", "longitude")
+    slots = cube.time.reshape(-1, tt)
+    wrapped = data.longitude[columns % len(data.longitude)]
+    coordinates = {
+        "time": slots[:, -1],
+        "level": list(f.levels),
+        "latitude": latitude,
+        "longitude": wrapped,
+    }
+
+    def physical(values: torch.Tensor) -> np.ndarray:
+        """Normalised tokens -> physical values at the last step of each slot."""
+        grid = detokenize(values, f.token_size)[0, :, tt - 1 :: tt].numpy()
+        axes = ("level", "time", "latitude", "longitude")
+        template = xr.Dataset({f.name: (axes, grid)}, coords=coordinates)
+        here = cube.normalizer.at(latitude, wrapped)
+        return here.denormalize(template)[f.name].transpose(*axes).values.astype(np.float32)
+
+    hidden = tokens.mask[..., None]
+    shown = physical(tokens.values if predicted is None else torch.where(hidden, predicted, tokens.values))
+    error = None
+    if f.name in truth and predicted is not None and hidden.any():
+        error = shown - physical(truth[f.name].values)
+        error[~np.repeat(np.repeat(tokens.mask[0].numpy(), ty, 2), tx, 3)] = np.nan
     return CapturedField(
         name=f.name,
         level=np.array(f.levels),
@@ -140,34 +131,21 @@ def _captured_field(
         longitude=longitude.reshape(-1, tx).mean(1),
         token_size=(ty * abs(float(latitude[1] - latitude[0])), tx * spacing),
         position=token_positions(tokens.info).flatten(1, 4)[0].numpy(),
-        values=physical.values.astype(np.float32),
+        values=shown,
         mask=tokens.mask[0].numpy(),
-        units=units,
+        units=cube.units[f.name],
+        error=error,
     )
 
 
-def _place(
-    data: Neighbourhoods,
-    time: np.datetime64,
-    known: int,
-    latitude: float,
-    longitude: float,
-    size: tuple[int, int],
-) -> Place:
-    found = np.flatnonzero(data.time == time)
-    if not len(found):
-        raise UserError(
-            f"the data hold no state at {str(time)[:16]}; "
-            f"they cover {str(data.time[0])[:16]} to {str(data.time[-1])[:16]}"
-        )
-    if found[0] < known - 1:
-        raise UserError(f"the model needs the {known} states up to {str(time)[:16]}; choose a later time")
-    height, width = size
-    row = int(np.abs(data.latitude - latitude).argmin()) - height // 2
-    column = int(np.abs((data.longitude - longitude + 180.0) % 360.0 - 180.0).argmin()) - width // 2
-    row = min(max(row, 0), len(data.latitude) - height)
-    if data.spans_globe:
-        column %= len(data.longitude)
-    else:
-        column = min(max(column, 0), len(data.longitude) - width)
-    return Place(int(found[0]) - known + 1, row, column)
+def _truth(cube: Neighbourhood) -> dict[str, FieldTokens]:
+    """The tokens with their true values; none where the record ends before the neighbourhood does."""
+    last = cube.place.step + len(cube.time)
+    if cube.known == len(cube.time):
+        return cube.tokens
+    if last > len(cube.data.time):
+        return {}
+    recorded = cube.data.time[cube.place.step : last]
+    if not (recorded == cube.time).all() or not cube.data.sound[cube.place.step : last].all():
+        return {}
+    return cube.data.batch([cube.place]).tokens

@@ -46,6 +46,9 @@ class CapturedField:
         [level, time, latitude, longitude] True where the token was hidden from the model.
     units
         Units of ``values``.
+    error
+        As ``values``: prediction minus truth where the token was hidden and the data hold the truth, NaN
+        elsewhere.  None where nothing is known of it.
     """
 
     name: str
@@ -58,6 +61,7 @@ class CapturedField:
     values: np.ndarray
     mask: np.ndarray
     units: str
+    error: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

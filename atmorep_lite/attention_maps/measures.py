@@ -2,28 +2,20 @@
 
 A measure takes the weights as :func:`~atmorep_lite.attention_maps.weights.attention_maps` labels them,
 ``[..., query, key]`` with places, levels and times on both axes, and returns a labelled array without
-``key``.  None of them says that a connection matters; for that see :mod:`atmorep_lite.ablation`.
+``key``.  None of them says that a connection matters; for that see
+:mod:`~atmorep_lite.attention_maps.removal`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import xarray as xr
 
-from atmorep_lite.attention_maps.captured import AttentionCapture
-from atmorep_lite.attention_maps.weights import attention_maps
+from atmorep_lite.attention_maps.geometry import EARTH_RADIUS, HOUR, minimum_image
 from atmorep_lite.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-EARTH_RADIUS = 6371.0  # km
-HOUR = np.timedelta64(1, "h")
-AXES = ("level", "time", "latitude", "longitude")
 
 
 def relative_entropy(weights: xr.DataArray) -> xr.DataArray:
@@ -53,38 +45,67 @@ def great_circle(
 
 
 def key_distance(weights: xr.DataArray) -> xr.DataArray:
-    """Great-circle distance in km from every query's place to every key's, ``[query, key]``."""
+    """Distance from every query's place to every key's, ``[query, key]``.
+
+    Great-circle distance in km (``distance_km``); on a plane in the box's units, the shortest way round where
+    it is periodic (``distance``).
+    """
     _checked(weights, "query")
-    places = [
-        xr.DataArray(weights[f"{axis}_{name}"].values, dims=axis)
+    names = ("y", "x") if on_plane(weights) else ("latitude", "longitude")
+    asked, kept = (
+        [xr.DataArray(weights[f"{axis}_{name}"].values, dims=axis) for name in names]
         for axis in ("query", "key")
-        for name in ("latitude", "longitude")
-    ]
-    return great_circle(*places).transpose("query", "key").rename("distance_km")
+    )
+    if not on_plane(weights):
+        return great_circle(*asked, *kept).transpose("query", "key").rename("distance_km")
+    square = sum(
+        (minimum_image(there - here, side)) ** 2
+        for here, there, side in zip(asked, kept, weights.attrs.get("period", (None, None)), strict=True)
+    )
+    distance = cast(xr.DataArray, np.sqrt(square))
+    return distance.transpose("query", "key").rename("distance")
 
 
 def mean_distance(weights: xr.DataArray) -> xr.DataArray:
-    """Mean great-circle distance in km to what is attended to, weighted by attention."""
-    return (weights * key_distance(weights)).sum("key").rename("distance_km")
+    """Mean distance (:func:`key_distance`) to what is attended to, weighted by attention."""
+    distance = key_distance(weights)
+    return xr.dot(weights, distance, dim="key").rename(distance.name)
 
 
-def share_within(weights: xr.DataArray, radius_km: float) -> xr.DataArray:
-    """Share of each row's weight on keys nearer than ``radius_km``, at any level and time."""
-    return weights.where(key_distance(weights) < radius_km, 0.0).sum("key").rename("share_within")
+def share_within(weights: xr.DataArray, radius: float) -> xr.DataArray:
+    """Share of each row's weight on keys nearer than ``radius`` (km; box units), at any level and time."""
+    near = (key_distance(weights) < radius).astype(float)
+    return xr.dot(weights, near, dim="key").rename("share_within")
 
 
 def mean_lag(weights: xr.DataArray) -> xr.DataArray:
-    """Mean time in hours by which keys precede their query, weighted; negative if they follow it."""
-    _checked(weights, "query")
-    asked, kept = (weights[f"{axis}_time"].values for axis in ("query", "key"))
-    lag = xr.DataArray((asked[:, None] - kept[None]) / HOUR, dims=("query", "key"))
-    return (weights * lag).sum("key").rename("lag_h")
+    """Mean time by which keys precede their query, weighted; negative if they follow it.
+
+    In hours (``lag_h``), on a plane in frames (``lag``).
+    """
+    lag = -_offset(weights, "time")
+    name = "lag"
+    if not on_plane(weights):
+        lag, name = lag / HOUR, "lag_h"
+    return xr.dot(weights, lag, dim="key").rename(name)
+
+
+def mean_level_offset(weights: xr.DataArray) -> xr.DataArray:
+    """Mean level of the keys minus that of the query, weighted: hPa, positive if they lie lower."""
+    offset = _offset(weights, "level").astype(float)
+    return xr.dot(weights, offset, dim="key").rename("level_offset")
+
+
+def share_on_level(weights: xr.DataArray) -> xr.DataArray:
+    """Share of each row's weight on keys of the query's own level."""
+    own = (_offset(weights, "level") == 0).astype(float)
+    return xr.dot(weights, own, dim="key").rename("same_level")
 
 
 def share_by(weights: xr.DataArray, axis: str) -> xr.DataArray:
     """Share of each row's weight by one coordinate of the keys, ``[..., query, key_<axis>]``.
 
-    ``axis`` is "level", "time", "latitude" or "longitude".
+    ``axis`` is "level", "time", "latitude" or "longitude"; on a plane "y" and "x" instead of these two.
 
     Raises
     ------
@@ -92,8 +113,9 @@ def share_by(weights: xr.DataArray, axis: str) -> xr.DataArray:
         If ``axis`` is none of these four.
     """
     _checked(weights)
-    if axis not in AXES:
-        raise UserError(f"keys have no {axis!r}; choose one of {', '.join(AXES)}")
+    axes = ("level", "time", *(("y", "x") if on_plane(weights) else ("latitude", "longitude")))
+    if axis not in axes:
+        raise UserError(f"keys have no {axis!r}; choose one of {', '.join(axes)}")
     labels = weights[f"key_{axis}"].values
     parts = [
         weights.isel(key=np.flatnonzero(labels == value)).sum("key").expand_dims({f"key_{axis}": [value]}, -1)
@@ -136,69 +158,21 @@ def mean_map(maps: Sequence[xr.DataArray]) -> xr.DataArray:
     return maps[0].copy(data=np.mean([m.values for m in maps], axis=0))
 
 
-def bias_only(capture: AttentionCapture) -> AttentionCapture:
-    """The capture with all queries zero: what the locality bias alone, without data, would attend to."""
-    silent = {key: replace(pair, q=np.zeros_like(pair.q)) for key, pair in capture.pairs.items()}
-    return replace(capture, pairs=silent)
+def on_plane(weights: xr.DataArray) -> bool:
+    """Whether keys lie on a plane."""
+    return "key_y" in weights.coords
 
 
-def head_table(
-    capture: AttentionCapture, *, radius_km: float = 2000.0, queries: Sequence[int] | None = None
-) -> pd.DataFrame:
-    """One row for each pair of fields, layer and head: the measures, averaged over queries.
-
-    Parameters
-    ----------
-    capture
-        What :func:`~atmorep_lite.attention_maps.capture.capture_attention` kept, on the sphere.
-    radius_km
-        Radius for ``near``.
-    queries
-        Token indices to average over; all by default, which needs memory for every weight of a pair.
-
-    Returns
-    -------
-    DataFrame with the columns ``query_field``, ``key_field``, ``kind`` ("self" or "coupling"), ``layer``,
-    ``head``, ``entropy`` (relative to uniform), ``distance_km``, ``near`` (share within the radius),
-    ``lag_h`` and ``same_level`` (share on keys of the query's level).
-
-    Raises
-    ------
-    UserError
-        If the capture is not on the sphere.
-    """
-    import pandas as pd
-
-    if capture.geometry != "sphere":
-        raise UserError("distances in km need places on the sphere; this capture lies on a plane")
-    rows = []
-    for key in capture.pairs:
-        query_field, key_field = key
-        tree = attention_maps(capture, query_fields=[query_field], key_fields=[key_field], queries=queries)
-        weights = cast(xr.DataArray, tree[f"{query_field}/{key_field}/attention"])
-        own_level = xr.DataArray(
-            weights["query_level"].values[:, None] == weights["key_level"].values, dims=("query", "key")
-        )
-        measured = xr.Dataset(
-            {
-                "entropy": relative_entropy(weights),
-                "distance_km": mean_distance(weights),
-                "near": share_within(weights, radius_km),
-                "lag_h": mean_lag(weights),
-                "same_level": weights.where(own_level, 0.0).sum("key"),
-            }
-        )
-        table = measured.mean("query").to_dataframe().reset_index()
-        table.insert(0, "query_field", query_field)
-        table.insert(1, "key_field", key_field)
-        table.insert(2, "kind", "self" if query_field == key_field else "coupling")
-        rows.append(table)
-    return pd.concat(rows, ignore_index=True)
+def _offset(weights: xr.DataArray, axis: str) -> xr.DataArray:
+    """Key minus query along one axis, ``[query, key]``."""
+    _checked(weights, "query")
+    asked, kept = (weights[f"{end}_{axis}"].values for end in ("query", "key"))
+    return xr.DataArray(kept[None] - asked[:, None], dims=("query", "key"))
 
 
 def _checked(weights: xr.DataArray, *dims: str) -> xr.DataArray:
     """The weights, if they have the axis ``key`` with its places, and ``dims``."""
-    if not {"key", *dims} <= set(weights.dims) or "key_latitude" not in weights.coords:
+    if not {"key", *dims} <= set(weights.dims) or not {"key_latitude", "key_y"} & set(weights.coords):
         raise UserError(
             "this measure needs weights as attention_maps labels them, with the dimensions "
             f"{', '.join((*dims, 'key'))}; these have {', '.join(map(str, weights.dims))}"

@@ -9,7 +9,7 @@ so that they sum to one over every level, time and place of that field.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,8 @@ def attention_maps(
     A tree with one node ``query_field/key_field`` per pair, its variable ``attention`` with dims
     ``(layer, head, query, key)``.  ``query`` and ``key`` are multi-indexed by level, time, latitude and
     longitude (``query_level``, ``key_time``, ...), so ``.sel(query_level=500)`` works; on a plane by level,
-    time, y and x (``query_y``, ``key_x``, ...).  Each row sums to 1.
+    time, y and x (``query_y``, ``key_x``, ...), and the attribute ``period`` (y, x) tells the box where it is
+    periodic.  Each row sums to 1.
     NetCDF knows no multi-index: ``.reset_index(["query", "key"])`` before saving a node.
 
     Raises
@@ -66,14 +67,14 @@ def attention_maps(
         raise UserError(f"{name} is not a field of this model; it has {', '.join(source.fields)}")
     if not pairs:
         raise UserError("no pair of these fields is coupled in this model; see the keys of capture.pairs")
-    wanted_heads = _chosen("head", heads, max(pair.q.shape[1] for pair in pairs.values()))
+    wanted_heads = chosen_indices("head", heads, max(pair.q.shape[1] for pair in pairs.values()))
     nodes = {}
     for (query_field, key_field), pair in pairs.items():
-        chosen_layers = _chosen("layer", layers, pair.q.shape[0])
+        chosen_layers = chosen_indices("layer", layers, pair.q.shape[0])
         chosen_heads = [head for head in wanted_heads if head < pair.q.shape[1]]
         if not chosen_heads:
             continue
-        chosen_queries = _chosen("token", queries, pair.q.shape[2])
+        chosen_queries = chosen_indices("token", queries, pair.q.shape[2])
         size = 8 * len(chosen_layers) * len(chosen_heads) * len(chosen_queries) * pair.k.shape[2]
         if size > 2e9:
             raise UserError(
@@ -81,8 +82,9 @@ def attention_maps(
                 "choose fewer queries, layers or heads"
             )
         weights = _weights(source, pair, chosen_layers, chosen_heads, chosen_queries, temperature)
+        periodic = {"period": source.period} if source.period is not None else {}
         node = xr.Dataset(
-            {"attention": (("layer", "head", "query", "key"), weights)},
+            {"attention": (("layer", "head", "query", "key"), weights, periodic)},
             coords={"layer": chosen_layers, "head": chosen_heads},
             attrs={"query_field": query_field, "key_field": key_field, "stage": pair.stage},
         )
@@ -153,6 +155,21 @@ def nearest(centres: np.ndarray, place: float, *, period: float | None = None) -
     return int(np.abs(offset).argmin())
 
 
+def joint_index(axis: str, places: Mapping[str, CapturedField], *, plane: bool = False) -> xr.Coordinates:
+    """Coordinates of all tokens of all fields in a row, by field, level, time, latitude and longitude.
+
+    On a plane by y and x; all names begin with ``axis`` and an underscore.
+    """
+    names = ("field", "level", "time", *(("y", "x") if plane else ("latitude", "longitude")))
+    parts = [
+        pd.MultiIndex.from_product(
+            [[name], f.level, f.time, f.latitude, f.longitude], names=[f"{axis}_{n}" for n in names]
+        )
+        for name, f in places.items()
+    ]
+    return xr.Coordinates.from_pandas_multiindex(parts[0].append(parts[1:]), axis)
+
+
 def _weights(
     source: AttentionCapture,
     pair: CapturedPair,
@@ -170,7 +187,8 @@ def _weights(
     return attention_weights(q / temperature, k, bias / temperature).numpy()
 
 
-def _chosen(what: str, wanted: Sequence[int] | None, count: int) -> list[int]:
+def chosen_indices(what: str, wanted: Sequence[int] | None, count: int) -> list[int]:
+    """The wanted numbers of ``count`` layers, heads or tokens, all where None; ``UserError`` for others."""
     if wanted is None:
         return list(range(count))
     for item in wanted:

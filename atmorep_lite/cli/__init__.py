@@ -1,4 +1,4 @@
-"""The command line: ``atmorep-lite train | demo | evaluate | convert | data info, prepare, simulate``.
+"""The command line: ``atmorep-lite train | demo | evaluate | convert | app | data ...``.
 
 Every error that a user can cause is one sentence on stderr and exit code 2.
 """
@@ -11,12 +11,14 @@ import warnings
 
 import typer
 
+from atmorep_lite.cli import app as live
 from atmorep_lite.cli import data, models, training
 from atmorep_lite.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A small AtmoRep: data, training, demo.")
 training.add_to(app)
 models.add_to(app)
+live.add_to(app)
 app.add_typer(data.app, name="data")
 
 

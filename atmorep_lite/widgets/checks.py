@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from atmorep_lite.attention_maps import AttentionCapture, CapturedField, Capture
 from atmorep_lite.errors import UserError
 
 FLOAT16_MAX = 65504.0
+RESERVED = ("nothing", "uniform")  # what else maps are compared with
 MOST_BYTES = 250_000_000  # of queries and keys on one page: what a browser still reads without complaint
 
 
@@ -55,6 +56,11 @@ def _check_field(field: CapturedField) -> None:
         raise UserError(
             f"The values of {field.name} have shape {values}, where {shape[:2]} and multiples of {shape[2:]} "
             "were expected: give the grid points of whole tokens."
+        )
+    if field.error is not None and field.error.shape != values:
+        raise UserError(
+            f"The error of {field.name} has shape {field.error.shape}, where {values} was expected: give one "
+            "number per value, NaN where the truth is unknown."
         )
     if field.position.ndim != 2 or field.position.shape[0] != tokens or not np.isfinite(field.position).all():
         raise UserError(
@@ -145,13 +151,30 @@ def check_reference(capture: AttentionCapture, reference: AttentionCapture) -> N
         )
 
 
-def check_size(numbers: int, precision: str) -> None:
-    """Raise `UserError` where so many numbers of queries and keys would make too large a page."""
-    size = numbers * np.dtype(precision).itemsize
+def check_names(references: Mapping[str, Sequence[AttentionCapture]]) -> None:
+    """Raise `UserError` unless every reference has a name of its own and at least one capture."""
+    for name, captures in references.items():
+        if not isinstance(name, str) or not name.strip() or name in RESERVED:
+            raise UserError(f"A reference is called {name!r}: choose a name, and none of {RESERVED}.")
+        if not captures:
+            raise UserError(f"The reference {name!r} holds no capture, where at least one was expected.")
+
+
+def check_times(ahead: float, interval: float | None) -> None:
+    """Raise `UserError` unless the time ahead is 0 or more and the one between frames positive or None."""
+    for name, value, least in (("ahead", ahead, 0.0), ("interval", interval, 1e-12)):
+        if value is not None and not (isinstance(value, int | float) and least <= value < np.inf):
+            raise UserError(
+                f"The {name} is {value!r}, where a {'positive ' if least else ''}number was expected."
+            )
+
+
+def check_size(size: float) -> None:
+    """Raise `UserError` where so many bytes of queries and keys would make too large a page."""
     if size > MOST_BYTES:
         raise UserError(
             f"The queries and keys take {size / 1e6:.0f} MB, where at most {MOST_BYTES / 1e6:.0f} MB fit "
-            "on a page: choose fewer layers or heads, or capture a smaller region."
+            'on a page: choose fewer layers or heads, precision="int8", or capture a smaller region.'
         )
 
 
@@ -167,3 +190,18 @@ def chosen(kind: str, wanted: Iterable[int] | None, count: int) -> list[int]:
             f"expected: choose among these, counted from 0, or leave {kind}s out for all."
         )
     return indices
+
+
+def chosen_fields(wanted: Iterable[str], capture: AttentionCapture) -> list[str]:
+    """The wanted fields in the capture's order; `UserError` where one is unknown, or no pair remains."""
+    names = {wanted} if isinstance(wanted, str) else set(wanted)
+    if unknown := sorted(names - set(capture.fields)):
+        raise UserError(
+            f"The fields {unknown} are not in the capture: choose some of {list(capture.fields)}, or leave "
+            "fields out for all."
+        )
+    if not any(set(key) <= names for key in capture.pairs):
+        raise UserError(
+            f"No field of {sorted(names)} attends to any of them: choose fields that are coupled."
+        )
+    return [name for name in capture.fields if name in names]

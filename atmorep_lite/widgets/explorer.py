@@ -13,7 +13,7 @@ import numpy as np
 import traitlets
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.widgets.page import module_source, style_source, write_page
+from atmorep_lite.widgets.page import module_source, page_text, style_source, write_page
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class Content:
 class Explorer(anywidget.AnyWidget):
     """Base of the explorers: ``class Tokens(Explorer, module="tokens", heading="Tokens")``.
 
+    ``module`` names a JavaScript file of this folder, or is the path of another; ``heading`` is what a page
+    without a title is called.
+
     Parameters
     ----------
     make
@@ -67,12 +70,16 @@ class Explorer(anywidget.AnyWidget):
     """
 
     heading: ClassVar[str] = ""
+    #: Further traits that the page shows; its JavaScript follows them.
+    live: ClassVar[tuple[str, ...]] = ()
+    #: Whether its pages run WebAssembly.
+    wasm: ClassVar[bool] = False
 
     meta = traitlets.Dict().tag(sync=True)
     data = traitlets.Bytes().tag(sync=True)
     selected = traitlets.Dict().tag(sync=True)
 
-    def __init_subclass__(cls, *, module: str = "", heading: str = "", **options: Any) -> None:
+    def __init_subclass__(cls, *, module: str | Path = "", heading: str = "", **options: Any) -> None:
         if module:
             cls._esm = module_source(module)
             cls._css = style_source(module)
@@ -104,16 +111,28 @@ class Explorer(anywidget.AnyWidget):
         UserError
             Where the explorer has no picture, with its ``fault``.
         """
-        if self.fault:
-            raise UserError(self.fault)
-        return write_page(
-            path,
+        self.check()
+        return write_page(path, self._page_text(self.data))
+
+    @property
+    def page_bytes(self) -> int:
+        """What the page that :meth:`to_html` writes weighs, in bytes."""
+        return len(self._page_text(b"").encode()) + 4 * -(-len(self.data) // 3)
+
+    def _page_text(self, data: bytes) -> str:
+        return page_text(
             title=self.meta["title"] or self.heading,
             module=str(self._esm),
             style=str(self._css),
-            state={"meta": self.meta, "selected": self.selected},
-            data=self.data,
+            state={name: getattr(self, name) for name in ("meta", "selected", *self.live)},
+            data=data,
+            wasm=self.wasm,
         )
+
+    def check(self) -> None:
+        """Raise a `UserError` with the ``fault`` where there is no picture."""
+        if self.fault:
+            raise UserError(self.fault)
 
     def allowed(self) -> Mapping[str, tuple[Any, ...] | Between]:
         """What the entries of ``selected`` may be: one of a few values, or a number :class:`Between` two."""
@@ -125,7 +144,10 @@ class Explorer(anywidget.AnyWidget):
 
     @traitlets.validate("selected")
     def _complete_selected(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        return self.complete(proposal["value"], self.selected) if proposal["value"] else {}
+        if not proposal["value"]:
+            return {}
+        self.check()
+        return self.complete(proposal["value"], self.selected)
 
 
 def complete(

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
-from atmorep_lite.errors import UserError
+from atmorep_lite.attention_maps.winds import Wind, wind_of
 from atmorep_lite.fields import FIELDS
 from atmorep_lite.widgets import coastline
 from atmorep_lite.widgets.checks import (
     check_capture,
+    check_names,
     check_range,
     check_reference,
     check_size,
     chosen,
+    chosen_fields,
     token_shape,
 )
-from atmorep_lite.widgets.winds import Wind, wind_of
+from atmorep_lite.widgets.precision import Precision, bytes_each, check_precision, measured_error, to_int8
 
-Precision = Literal["float16", "float32"]
+if TYPE_CHECKING:
+    from atmorep_lite.widgets.evidence import Evidence
+
+References = Mapping[str, AttentionCapture | Sequence[AttentionCapture]]
 
 MISSING = 65535  # of the quantised values
 SIGNED = 0.15  # a field counts as signed where its smaller side reaches this part of the larger
@@ -58,10 +64,12 @@ class Buffer:
 def pack(
     capture: AttentionCapture,
     *,
+    fields: Iterable[str] | None = None,
     layers: Iterable[int] | None,
     heads: Iterable[int] | None,
     precision: Precision,
-    reference: AttentionCapture | None = None,
+    references: References | None = None,
+    evidence: Evidence | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """Description and buffer of a capture.
 
@@ -69,12 +77,17 @@ def pack(
     ----------
     capture
         What to pack.
+    fields
+        Names of the fields to pack; all where None.
     layers, heads
         Which layers, and which self-attention heads, counted from 0; all where None. Coupling heads all stay.
     precision
         Number format of queries and keys.
-    reference
-        Capture of the same tokens by another model, to be subtracted; its pairs alone are packed.
+    references
+        By name, captures of tokens alike by another model or of other dates, to compare with: one, or several
+        whose rows are averaged. Their pairs alone are packed.
+    evidence
+        What else is known about the model.
 
     Returns
     -------
@@ -84,13 +97,22 @@ def pack(
     Raises
     ------
     UserError
-        For a capture, layer, head or precision that does not fit.
+        For a capture, reference, layer, head or precision that does not fit.
     """
-    if precision not in ("float16", "float32"):
-        raise UserError(f"The precision {precision!r} is unknown: choose float16 or float32.")
+    check_precision(precision)
     check_capture(capture)
-    if reference is not None:
-        check_reference(capture, reference)
+    others = {
+        name: [one] if isinstance(one, AttentionCapture) else list(one)
+        for name, one in (references or {}).items()
+    }
+    check_names(others)
+    for one in (one for several in others.values() for one in several):
+        check_reference(capture, one)
+    wind = wind_of(capture)  # also where its fields stay behind
+    if fields is not None:
+        names = chosen_fields(fields, capture)
+        capture = _some_fields(capture, names)
+        others = {name: [_some_fields(one, names) for one in several] for name, several in others.items()}
     depth = next(iter(capture.pairs.values())).q.shape[0]
     kept_layers = chosen("layer", layers, depth)
     self_heads = [p.q.shape[1] for p in capture.pairs.values() if p.query_field == p.key_field]
@@ -101,26 +123,47 @@ def pack(
         return kept_heads if own and kept_heads is not None else list(range(pair.q.shape[1]))
 
     def pack_pairs(source: AttentionCapture) -> list[dict[str, Any]]:
-        return [_pack_pair(p, kept_layers, heads_of(p), precision, buffer) for p in source.pairs.values()]
+        packed = [_pack_pair(p, kept_layers, heads_of(p), precision, buffer) for p in source.pairs.values()]
+        sources.append((packed, source))
+        return packed
 
-    per_layer = sum(len(heads_of(p)) * (p.q[0, 0].size + p.k[0, 0].size) for p in capture.pairs.values())
-    check_size(per_layer * len(kept_layers) * (1 if reference is None else 2), precision)
+    per_layer = sum(
+        len(heads_of(p)) * (p.q[0, 0].size + p.k[0, 0].size) * bytes_each(precision, p.q.shape[-1])
+        for p in capture.pairs.values()
+    )
+    check_size(per_layer * len(kept_layers) * (1 + sum(map(len, others.values()))))
     buffer = Buffer()
+    sources: list[tuple[list[dict[str, Any]], AttentionCapture]] = []
     description: dict[str, Any] = {
         "precision": precision,
         "layers": kept_layers,
         "fields": [_pack_field(field, capture, buffer) for field in capture.fields.values()],
         "pairs": pack_pairs(capture),
+        "references": [
+            {"name": name, "captures": [pack_pairs(one) for one in several]}
+            for name, several in others.items()
+        ],
         "hidden": any(bool(field.mask.any()) for field in capture.fields.values()),
     }
-    if reference is not None:
-        description["reference"] = {"pairs": pack_pairs(reference)}
-    if (wind := wind_of(capture)) is not None:
+    if wind is not None:
         description["wind"] = _pack_wind(wind, capture, buffer)
     if capture.geometry == "sphere":
         coast = np.frombuffer(coastline.packed(), "<i2")
         description["coast"] = {"at": buffer.add(coast), "count": len(coast)}
-    return description, buffer.bytes()
+    from atmorep_lite.widgets.evidence import Evidence, pack_evidence
+
+    description["evidence"] = pack_evidence(evidence or Evidence(), capture, buffer)
+    data = buffer.bytes()
+    return description | {"accuracy": measured_error(description, data, sources)}, data
+
+
+def _some_fields(capture: AttentionCapture, names: list[str]) -> AttentionCapture:
+    """The capture with some of its fields, and the pairs among them."""
+    return replace(
+        capture,
+        fields={name: capture.fields[name] for name in names},
+        pairs={key: pair for key, pair in capture.pairs.items() if set(key) <= set(names)},
+    )
 
 
 def pretty_units(units: str) -> tuple[float, str]:
@@ -138,13 +181,20 @@ def _pack_pair(
     if precision == "float16":
         check_range(pair)
     part = np.ix_(layers, heads)
+
+    def packed(numbers: np.ndarray) -> dict[str, int]:
+        if precision != "int8":
+            return {"at": buffer.add(numbers.astype(precision))}
+        integers, scale = to_int8(numbers)
+        return {"at": buffer.add(integers), "scale": buffer.add(scale)}
+
     return {
         "query": pair.query_field,
         "key": pair.key_field,
         "heads": heads,
         "channels": pair.q.shape[-1],
-        "q": {"at": buffer.add(pair.q[part].astype(precision))},
-        "k": {"at": buffer.add(pair.k[part].astype(precision))},
+        "q": packed(pair.q[part]),
+        "k": packed(pair.k[part]),
         "slope": pair.slope[part].astype(float).tolist(),
     }
 
@@ -170,7 +220,7 @@ def _pack_wind(wind: Wind, capture: AttentionCapture, buffer: Buffer) -> dict[st
         "longitude": np.asarray(wind.field.longitude, dtype=float).tolist(),
         "most": most,
         "name": flow,
-        "text": f"{flow} at the map's time, if switched on; the longest is {max(most):.2g} {units}".rstrip(),
+        "text": f"{flow} at the map's time; the longest is {max(most):.2g} {units}".rstrip(),
         "u": {"at": buffer.add(wind.u.astype(np.float32))},
         "v": {"at": buffer.add(wind.v.astype(np.float32))},
     }
@@ -179,7 +229,11 @@ def _pack_wind(wind: Wind, capture: AttentionCapture, buffer: Buffer) -> dict[st
 def _pack_field(field: CapturedField, capture: AttentionCapture, buffer: Buffer) -> dict[str, Any]:
     known = FIELDS.get(field.name) if capture.geometry == "sphere" else None
     factor, units = pretty_units(field.units)
-    quantised, ranges, signed = _quantise(field.values * factor)
+    quantised, ranges, signed = quantise(field.values * factor)
+    error = {}
+    if field.error is not None and np.isfinite(field.error).any():
+        differences, error_ranges, _ = quantise(field.error * factor)
+        error = {"error": {"at": buffer.add(differences), "range": error_ranges}}
     return {
         "name": field.name,
         "label": known.long_name if known else field.name.replace("_", " "),
@@ -201,10 +255,11 @@ def _pack_field(field: CapturedField, capture: AttentionCapture, buffer: Buffer)
             "at": buffer.add(field.position.astype(np.float32)),
             "coordinates": field.position.shape[1],
         },
+        **error,
     }
 
 
-def _quantise(values: np.ndarray) -> tuple[np.ndarray, list[list[float]], bool]:
+def quantise(values: np.ndarray) -> tuple[np.ndarray, list[list[float]], bool]:
     """Values [level, ...] as uint16 between each level's least and greatest, and whether they are signed."""
     quantised = np.full(values.shape, MISSING, dtype=np.uint16)
     ranges = []

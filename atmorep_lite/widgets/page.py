@@ -10,9 +10,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from atmorep_lite.widgets.compact import compact
+
 HERE = Path(__file__).parent
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(?:parts/)?(\w+)\.js";\n', re.MULTILINE)
-_COMMENT = re.compile(r"^ *//.*\n", re.MULTILINE)
+_KIND = re.compile(r'\bexplorer\(\{\s*kind: "(\w+)"')
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 _PAGE = """<!doctype html>
@@ -20,7 +22,7 @@ _PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src {scripts}; \
 style-src 'unsafe-inline'; img-src data:">
 <link rel="icon" href="data:,">
 <title>{title}</title>
@@ -60,42 +62,52 @@ render({{ model, el: document.getElementById("arl-host") }});
 """
 
 
-def module_source(name: str) -> str:
+def module_source(name: str | Path) -> str:
     """JavaScript module ``name`` with the parts it imports written into it: one file, nothing to load.
 
     Parts are files of ``parts/`` with named exports; an import is one line, and names are unique among parts.
-    Lines of comment stay behind.
+    Comments and spare white space stay behind.  A module outside of this folder is given by its path and
+    imports the same parts.
     """
-    order: list[str] = []
-
-    def visit(path: Path) -> None:
-        for part in _IMPORT.findall(path.read_text(encoding="utf-8")):
-            visit(HERE / "parts" / f"{part}.js")
-        if path.stem not in order and path.parent.name == "parts":
-            order.append(path.stem)
-
-    entry = HERE / f"{name}.js"
-    visit(entry)
-    parts = [(HERE / "parts" / f"{part}.js").read_text(encoding="utf-8") for part in order]
+    entry = _entry(name)
+    parts = [(HERE / "parts" / f"{part}.js").read_text(encoding="utf-8") for part in _parts(entry)]
     stripped = [_EXPORT.sub("", _IMPORT.sub("", part)) for part in parts]
-    return _COMMENT.sub("", "\n".join([*stripped, _IMPORT.sub("", entry.read_text(encoding="utf-8"))]))
+    return compact("\n".join([*stripped, _IMPORT.sub("", entry.read_text(encoding="utf-8"))]))
 
 
-def style_source(name: str) -> str:
-    """Style sheet of widget ``name``: what all have in common (``parts/base.css``), then its own."""
-    sheets = (HERE / "parts" / "base.css", HERE / f"{name}.css")
-    return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.exists())
+def style_source(name: str | Path) -> str:
+    """Style sheet of widget ``name``: what all have in common (``parts/base.css``), its parts', its own.
+
+    On a page with several kinds of widgets each brings its sheet, and the last one would win over the others'
+    own rules; so ``.arl-widget`` becomes the class of the kind.
+    """
+    entry = _entry(name)
+    parts = (HERE / "parts" / f"{part}.css" for part in ("base", *_parts(entry)))
+    sheets = (*parts, entry.with_suffix(".css"))
+    style = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.exists())
+    kind = _KIND.search(entry.read_text(encoding="utf-8"))
+    return re.sub(r"\.arl-widget\b", f".arl-{kind[1]}", style) if kind else style
 
 
-def write_page(
-    path: str | os.PathLike[str], *, title: str, module: str, style: str, state: dict[str, Any], data: bytes
-) -> Path:
-    """Write a page that shows one widget and asks nobody for anything; returns its path.
+def _entry(name: str | Path) -> Path:
+    return name if isinstance(name, Path) else HERE / f"{name}.js"
+
+
+def _parts(entry: Path) -> list[str]:
+    """Names of the parts that a module imports, directly or not; each after those that it imports itself."""
+    order: list[str] = []
+    for part in _IMPORT.findall(entry.read_text(encoding="utf-8")):
+        order += [*_parts(HERE / "parts" / f"{part}.js"), part]
+    return list(dict.fromkeys(order))
+
+
+def page_text(
+    *, title: str, module: str, style: str, state: dict[str, Any], data: bytes, wasm: bool = False
+) -> str:
+    """A page that shows one widget and asks nobody for anything.
 
     Parameters
     ----------
-    path
-        File to write; its folder is made. Written under another name first, then renamed.
     title
         Of the page.
     module, style
@@ -104,19 +116,26 @@ def write_page(
         Traits that JSON can hold.
     data
         The trait ``data``; stored as base64.
+    wasm
+        Whether the page may run WebAssembly and workers that it makes itself.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    page = _PAGE.format(
+    return _PAGE.format(
         title=html.escape(title),
+        scripts="'unsafe-inline'" + (" 'wasm-unsafe-eval' blob:; worker-src blob:" if wasm else ""),
         style=style,
         state=json.dumps(state, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"),
         data=base64.b64encode(data).decode("ascii"),
         module=module,
     )
+
+
+def write_page(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a page under another name first, then rename it; makes its folder, returns its path."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
     try:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -56,23 +57,58 @@ def attention_rows(
     """
     depth = index_of("layer", layer, meta["layers"])
     heads = range(len(pair["heads"])) if head == "mean" else [index_of("head", head, pair["heads"])]
-    from_field, to_field = find_field(meta, pair["query"]), find_field(meta, pair["key"])
-    q = _channels(meta, data, pair, "q", token_count(from_field))[depth, :, query].astype(np.float64)
-    k = _channels(meta, data, pair, "k", token_count(to_field))[depth].astype(np.float64)
-    distance = np.linalg.norm(_positions(data, to_field) - _positions(data, from_field)[query], axis=-1)
-    rows = []
-    for index in heads:
-        scores = k[index] @ q[index] / np.sqrt(pair["channels"]) - pair["slope"][depth][index] * distance
-        row = np.exp((scores - scores.max()) / temperature)
-        rows.append(row / row.sum())
-    return np.array(rows).reshape(-1, *to_field["shape"])
+    shape = find_field(meta, pair["key"])["shape"]
+    rows = [packed_rows(meta, data, pair, [query], depth, index, temperature)[0] for index in heads]
+    return np.array(rows).reshape(-1, *shape)
 
 
-def _channels(meta: Meta, data: bytes, pair: dict[str, Any], part: str, tokens: int) -> np.ndarray:
-    """Queries or keys [layer, head, token, channel] of a pair."""
-    shape = (len(meta["layers"]), len(pair["heads"]), tokens, pair["channels"])
+def packed_rows(
+    meta: Meta,
+    data: bytes,
+    pair: dict[str, Any],
+    queries: Sequence[int],
+    depth: int,
+    index: int,
+    temperature: float = 1.0,
+) -> np.ndarray:
+    """Weights [query, key] of some queries, of the layer and head at these places of the packed arrays."""
+    asked, shown = find_field(meta, pair["query"]), find_field(meta, pair["key"])
+    q = _channels(meta, data, pair, "q", token_count(asked), depth, index)[list(queries)]
+    k = _channels(meta, data, pair, "k", token_count(shown), depth, index)
+    here, there = _positions(data, asked)[list(queries)], _positions(data, shown)
+    return softmax_rows(q, k, pair["slope"][depth][index], here, there, temperature)
+
+
+def softmax_rows(
+    q: np.ndarray,
+    k: np.ndarray,
+    slope: float,
+    here: np.ndarray,
+    there: np.ndarray,
+    temperature: float = 1.0,
+) -> np.ndarray:
+    """Weights [query, key] in float64 from q [query, channel], k [key, channel] and scaled positions."""
+    scores = q @ k.T / np.sqrt(q.shape[-1])
+    if slope:
+        scores -= slope * np.linalg.norm(here[:, None] - there[None], axis=-1)
+    weights = np.exp((scores - scores.max(axis=1, keepdims=True)) / temperature)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _channels(
+    meta: Meta, data: bytes, pair: dict[str, Any], part: str, tokens: int, depth: int, index: int
+) -> np.ndarray:
+    """Queries or keys [token, channel] of one layer and head of a pair."""
     dtype = np.dtype(meta["precision"]).newbyteorder("<")
-    return np.frombuffer(data, dtype, int(np.prod(shape)), pair[part]["at"]).reshape(shape)
+    block, channels = depth * len(pair["heads"]) + index, pair["channels"]
+    start = pair[part]["at"] + block * tokens * channels * dtype.itemsize
+    numbers = (
+        np.frombuffer(data, dtype, tokens * channels, start).reshape(tokens, channels).astype(np.float64)
+    )
+    if meta["precision"] != "int8":
+        return numbers
+    scales = np.frombuffer(data, "<f4", tokens, pair[part]["scale"] + 4 * block * tokens)
+    return numbers * scales[:, None]
 
 
 def _positions(data: bytes, field: dict[str, Any]) -> np.ndarray:

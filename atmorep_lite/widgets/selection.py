@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from atmorep_lite.attention_maps import nearest
 from atmorep_lite.errors import UserError
-from atmorep_lite.widgets.rows import Meta, attention_rows, find_field, index_of, token_count
+from atmorep_lite.widgets.rows import Meta, attention_rows, find_field, token_count
 
 ENTRIES = (
     "query_field",
@@ -22,8 +22,20 @@ ENTRIES = (
     "temperature",
     "view",
     "scale",
+    "compare",
+    "by",
     "arrows",
+    "upstream",
+    "show",
+    "pin_a",
+    "pin_b",
 )
+NEEDS = {
+    "query": (),
+    "A": ("pin_a",),
+    "B": ("pin_b",),
+    "A minus B": ("pin_a", "pin_b"),
+}  # pins of each `show`
 
 
 def first_view(meta: Meta, data: bytes) -> dict[str, Any]:
@@ -58,7 +70,13 @@ def first_view(meta: Meta, data: bytes) -> dict[str, Any]:
         "temperature": 1.0,
         "view": "attention",
         "scale": "linear",
+        "compare": "nothing",
+        "by": "minus",
         "arrows": False,
+        "upstream": False,
+        "show": "query",
+        "pin_a": None,
+        "pin_b": None,
     }
     return {**first, "key_field": shown["name"]} if meta["panels"] == "times" else first
 
@@ -77,37 +95,80 @@ def complete(meta: Meta, wanted: Mapping[str, Any], before: Mapping[str, Any]) -
     unknown = sorted(set(wanted) - set(entries))
     if unknown:
         raise UserError(f"The entries {unknown} of selected are unknown: use some of {entries}.")
-    merged = {**before, **wanted}
+    merged = {**before, **{entry: plain(value) for entry, value in wanted.items()}}
+    if not {"show", "pin_a", "pin_b"} & set(wanted) and {"query", "query_field"} & set(wanted):
+        merged["show"] = "query"
     if before and before.get("key_field") == before["query_field"] and "key_field" not in wanted:
         merged["key_field"] = merged["query_field"]
-    if "key_field" in merged:
-        find_field(meta, merged["key_field"])
     if before and "query" not in wanted and merged["query_field"] != before["query_field"]:
         merged["query"] = _same_place(meta, before, merged["query_field"])
     check_query(meta, merged["query_field"], merged["query"])
-    index_of("layer", merged["layer"], meta["layers"])
-    for kind in ("head", "coupling_head"):
-        known = _heads(meta, own=kind == "head")
-        if merged[kind] != "mean" and known:
-            index_of(kind.replace("_", " "), merged[kind], known)
     for kind in ("key_level", "key_hours"):
         if not _is_number(merged[kind]):
             raise UserError(f"The {kind} of selected is {merged[kind]!r}, where a number was expected.")
-    for kind, allowed in choices(meta).items():
+    for kind, allowed in meta["allowed"].items():
         if merged[kind] not in allowed:
-            raise UserError(f"The {kind} {merged[kind]!r} is unknown: choose one of {allowed}.")
+            wanted = kind.replace("_", " ")
+            raise UserError(f"The {wanted} {merged[kind]!r} is unknown: choose one of {list(allowed)}.")
     check_temperature(merged["temperature"])
+    for pin in ("pin_a", "pin_b"):
+        _check_pin(meta, pin, merged[pin])
+    if missing := [pin for pin in NEEDS[merged["show"]] if merged[pin] is None]:
+        raise UserError(f"To show {merged['show']!r}, set {' and '.join(missing)} of selected too.")
     return merged
 
 
 def choices(meta: Meta) -> dict[str, tuple[Any, ...]]:
-    """Values that entries with few values may take."""
-    views = ("attention", "contours", "field", *(("difference",) if "reference" in meta else ()))
+    """Values that entries with few values may take; the page reads them too."""
+    names = tuple(field["name"] for field in meta["fields"])
+    errors = ("error",) if any("error" in field for field in meta["fields"]) else ()
+    windy = (False, True) if "wind" in meta else (False,)
     return {
-        "view": views,
+        **({"key_field": names} if meta["panels"] == "times" else {}),
+        "layer": tuple(meta["layers"]),
+        "head": ("mean", *_heads(meta, own=True)),
+        "coupling_head": ("mean", *_heads(meta, own=False)),
+        "view": ("attention", "contours", "field", *errors),
         "scale": ("linear", "root"),
-        "arrows": (False, True) if "wind" in meta else (False,),
+        "compare": ("nothing", "uniform", *(reference["name"] for reference in meta["references"])),
+        "by": ("minus", "ratio"),
+        "arrows": windy,
+        "upstream": windy,
+        "show": tuple(NEEDS),
     }
+
+
+def scenes_of(
+    meta: Meta, scenes: Iterable[Mapping[str, Any]], first: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Scenes for the page, each with all entries of ``selected``: those it leaves out as in the first view.
+
+    Raises
+    ------
+    UserError
+        Where a scene has no name or cannot be shown.
+    """
+    made: list[dict[str, Any]] = []
+    for number, scene in enumerate(scenes, 1):
+        name, text = scene.get("name"), scene.get("text", "")
+        if not isinstance(name, str) or not name.strip() or not isinstance(text, str):
+            raise UserError(f"Scene {number} is called {name!r}: give it a name, and words as its text.")
+        wish = {entry: value for entry, value in scene.items() if entry not in ("name", "text")}
+        try:
+            shown = complete(meta, wish, first)
+        except UserError as error:
+            raise UserError(f"Scene {number}, {name!r}, cannot be shown: {error}") from None
+        made.append({"name": name, "text": text, "selected": shown})
+    return made
+
+
+def _check_pin(meta: Meta, name: str, pin: Any) -> None:
+    """Raise `UserError` unless a pin is None or names a token."""
+    if pin is None:
+        return
+    if not isinstance(pin, Mapping) or set(pin) != {"query_field", "query"}:
+        raise UserError(f"The {name} of selected is {pin!r}: give a query_field and a query, or None.")
+    check_query(meta, pin["query_field"], pin["query"])
 
 
 def check_query(meta: Meta, name: str, query: int) -> None:
@@ -135,6 +196,11 @@ def nearest_token(
         nearest(field["longitude"], longitude, period=wide),
     )
     return int(np.ravel_multi_index(places, field["shape"]))
+
+
+def plain(value: Any) -> Any:
+    """A NumPy number as one that JSON knows."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_number(value: Any) -> bool:

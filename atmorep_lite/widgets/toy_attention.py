@@ -1,28 +1,23 @@
-"""ToyAttention: one query, a few keys and values in the plane, to be dragged; all numbers follow at once."""
+"""ToyAttention: one query, a few keys and values in the plane, to be dragged; every step follows at once."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import anywidget
 import numpy as np
-import traitlets
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.widgets.page import module_source, style_source, write_page
+from atmorep_lite.widgets.explorer import Between, Content, Explorer, complete
 
-_NAME = "toy_attention"
 MOST_KEYS = 6
 FORMS = ("identity", "turn", "stretch")
-ENTRIES = ("query", "keys", "values", "form", "angle", "temperature")
+POINTS = ("query", "keys", "values")
 Form = Literal["identity", "turn", "stretch"]
 Point = Sequence[float]
 
 
-class ToyAttention(anywidget.AnyWidget):
+class ToyAttention(Explorer, module="toy_attention", heading="Attention in the plane"):
     """Attention of one query to a few keys in the plane.
 
     ``weights = softmax(q . G k / (sqrt(2) temperature))``, with a matrix G that can be chosen.
@@ -52,11 +47,8 @@ class ToyAttention(anywidget.AnyWidget):
         All of the above but title and caption. Reading tells what the reader chose; setting some entries
         moves the view.
 
-    Raises
-    ------
-    UserError
-        Where points, form, angle or temperature are not as said above, or an entry of ``selected`` is
-        unknown.
+    fault : str or None
+        What is not as said above; the page then shows this sentence.
 
     Examples
     --------
@@ -67,12 +59,6 @@ class ToyAttention(anywidget.AnyWidget):
     >>> toy.weights().round(2)
     array([0.33, 0.67])
     """
-
-    _esm = module_source(_NAME)
-    _css = style_source(_NAME)
-
-    meta = traitlets.Dict().tag(sync=True)
-    selected = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -86,18 +72,13 @@ class ToyAttention(anywidget.AnyWidget):
         title: str | None = None,
         caption: str | None = None,
     ) -> None:
-        super().__init__(meta={"title": title or "", "caption": caption or ""})
-        self.selected = {
-            "query": query,
-            "keys": keys,
-            "values": values,
-            "form": form,
-            "angle": angle,
-            "temperature": temperature,
-        }
+        wanted: dict[str, Any] = {"query": query, "keys": keys, "values": values}
+        wanted |= {"form": form, "angle": angle, "temperature": temperature}
+        super().__init__(lambda: Content({}, self.complete(wanted, {})), title=title, caption=caption)
 
     def matrix(self) -> np.ndarray:
         """The matrix G, ``[2, 2]``."""
+        self.check()
         angle = np.deg2rad(self.selected["angle"])
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         forms = {"identity": np.eye(2), "turn": turn.T, "stretch": turn @ np.diag([2.0, -0.5]) @ turn.T}
@@ -105,6 +86,7 @@ class ToyAttention(anywidget.AnyWidget):
 
     def weights(self) -> np.ndarray:
         """The weights ``[key]`` that the page shows; they sum to 1."""
+        self.check()
         shown = self.selected
         scores = np.array(shown["query"]) @ self.matrix() @ np.array(shown["keys"]).T
         scores /= np.sqrt(2.0) * shown["temperature"]
@@ -116,52 +98,23 @@ class ToyAttention(anywidget.AnyWidget):
         shown = self.selected
         return self.weights() @ np.array(shown["keys"] if shown["values"] is None else shown["values"])
 
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write a stand-alone page that needs no network and no kernel; returns its path."""
-        return write_page(
-            path,
-            title=self.meta["title"] or "Attention in the plane",
-            module=str(self._esm),
-            style=str(self._css),
-            state={"meta": self.meta, "selected": self.selected},
-            data=b"",
-        )
+    def allowed(self) -> dict[str, tuple[Any, ...] | Between]:
+        return {"form": FORMS, "angle": Between(-180, 180), "temperature": Between(2**-4, 2**4)}
 
-    @traitlets.validate("selected")
-    def _complete_selected(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        return complete(proposal["value"], self.selected)
-
-
-def complete(wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """``wanted`` with what it leaves out taken from ``before``; `UserError` for what cannot be shown."""
-    unknown = sorted(set(wanted) - set(ENTRIES))
-    if unknown:
-        raise UserError(f"The entries {unknown} of selected are unknown: use some of {ENTRIES}.")
-    merged = {**before, **wanted}
-    if not merged:  # before the first view
-        return {}
-    keys = _points("keys", merged["keys"])
-    if not 1 <= len(keys) <= MOST_KEYS:
-        raise UserError(f"There are {len(keys)} keys, where 1 to {MOST_KEYS} were expected.")
-    values = None if merged["values"] is None else _points("values", merged["values"])
-    if values is not None and len(values) != len(keys):
-        raise UserError(f"There are {len(values)} values and {len(keys)} keys: give each key one value.")
-    if merged["form"] not in FORMS:
-        raise UserError(f"The form {merged['form']!r} is unknown: choose one of {FORMS}.")
-    temperature, angle = (_number(name, merged[name]) for name in ("temperature", "angle"))
-    if not 2**-4 <= temperature <= 2**4:
-        raise UserError(f"The temperature is {temperature}, where 1/16 to 16 was expected.")
-    if abs(angle) > 180:
-        raise UserError(f"The angle is {angle} degrees, where -180 to 180 was expected.")
-    (query,) = _points("query", [merged["query"]])
-    shown = {"query": query, "keys": keys, "values": values}
-    return {**shown, "form": merged["form"], "angle": angle, "temperature": temperature}
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
-        raise UserError(f"The {name} is {value!r}, where a number was expected.")
-    return float(value)
+    def complete(self, wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+        if unknown := sorted(set(wanted) - {*POINTS, *self.allowed()}):
+            names = (*POINTS, *self.allowed())
+            raise UserError(f"The entries {unknown} of selected are unknown: use some of {names}.")
+        merged = {**before, **wanted}
+        plain = complete(self.allowed(), {k: v for k, v in merged.items() if k not in POINTS}, {})
+        keys = _points("keys", merged["keys"])
+        if not 1 <= len(keys) <= MOST_KEYS:
+            raise UserError(f"There are {len(keys)} keys, where 1 to {MOST_KEYS} were expected.")
+        values = None if merged["values"] is None else _points("values", merged["values"])
+        if values is not None and len(values) != len(keys):
+            raise UserError(f"There are {len(values)} values and {len(keys)} keys: give each key one value.")
+        (query,) = _points("query", [merged["query"]])
+        return {"query": query, "keys": keys, "values": values, **plain}
 
 
 def _points(name: str, points: Any) -> list[list[float]]:

@@ -1,18 +1,17 @@
 // TrainingMonitor: losses, skill, speed and time left of a run.
 import { element } from "./parts/controls.js";
 import { niceTicks, percent } from "./parts/colour.js";
+import { explorer } from "./parts/frame.js";
 import { clock, figures, frame, label, line, logTicks, shape, smoothed, stroke, whole } from "./parts/line_chart.js";
-import { pageScheme, watchScheme } from "./parts/page_scheme.js";
 import { skillTable } from "./parts/skill_table.js";
 
-const INKS = 7; // colours of fields; more fields use them again, dashed
+const FIELD_INKS = 7; // colours of fields; more fields use them again, dashed
 
-function render({ model, el }) {
-  const meta = model.get("meta");
-  let shown = model.get("shown");
+function build({ redraw, announce, follow }) {
+  let shown = null;
   let cursor = null; // index of the point that is read off; null: the newest
+  let told = 0;
   const hidden = new Set();
-  let [waiting, telling, told, draws] = [null, null, 0, 0];
   let find = () => 0;
 
   const status = element("p", { class: "arl-tm-status" });
@@ -20,27 +19,22 @@ function render({ model, el }) {
   const tiles = element("div", { class: "arl-tm-tiles" });
   const chart = shape("svg", { class: "arl-tm-chart", tabindex: 0, role: "slider", "aria-label": "Loss curves, read off step by step" });
   const legend = element("ul", { class: "arl-tm-legend", "aria-label": "Losses" });
-  const skill = skillTable(() => schedule());
+  const skill = skillTable(redraw);
   const [speed, idle] = [0, 1].map(() => shape("svg", { class: "arl-tm-chart", role: "img" }));
-  const live = element("div", { class: "arl-sr", role: "status", "aria-live": "polite" });
   const key = (text) => element("kbd", { text });
-  const root = element("div", { class: "arl-tm", role: "group", "aria-label": meta.title || "Training" },
-    ...(meta.title ? [element("p", { class: "arl-heading", role: "heading", "aria-level": "3", text: meta.title })] : []),
-    status, stageBar, tiles,
+  const nodes = [status, stageBar, tiles,
     element("div", { class: "arl-tm-parts" }, element("section", {}, chart, legend),
       element("section", {}, skill.node, element("div", { class: "arl-tm-pair" }, speed, idle))),
     element("p", { class: "arl-help" }, "Keys on the loss curves: ", key("←"), " ", key("→"), " read them off, with ", key("Shift"), " faster, ", key("End"),
-      " the newest step. A click on a name hides its curve."),
-    live, ...(meta.caption ? [element("p", { class: "arl-foot", text: meta.caption })] : []));
-  el.append(root);
+      " the newest step. A click on a name hides its curve.")];
 
   // ---- numbers
 
-  const ink = (i) => (i < 0 ? "var(--arl-ink)" : `var(--arl-field-${i % INKS})`);
+  const ink = (i) => (i < 0 ? "var(--arl-ink)" : `var(--arl-${i % FIELD_INKS})`);
   const several = () => shown.fields.length > 1;
   const series = () => [
     { name: "loss", text: several() ? "all fields" : shown.fields[0]?.label || "loss", values: shown.curve.loss, ink: ink(-1), wide: 2.6 },
-    ...(several() ? shown.fields : []).map((field, i) => ({ name: field.name, text: field.label, values: shown.curve.fields[i], ink: ink(i), wide: 1.7, dash: i >= INKS })),
+    ...(several() ? shown.fields : []).map((field, i) => ({ name: field.name, text: field.label, values: shown.curve.fields[i], ink: ink(i), wide: 1.7, dash: i >= FIELD_INKS })),
   ].map((one) => ({ ...one, mean: smoothed(one.values, shown.curve.stage) }));
   const before = (index) => shown.stages.slice(0, index).reduce((sum, stage) => sum + stage.steps, 0);
   const total = () => before(shown.stages.length);
@@ -54,7 +48,7 @@ function render({ model, el }) {
     const left = now.seconds_left > 0 ? `, ${clock(now.seconds_left)} left${staged ? " in this stage" : ""}` : "";
     return `${stages[now.stage].name}${staged ? `, stage ${now.stage + 1} of ${stages.length}` : ""}: step ${whole(now.step)} of ${whole(now.steps)}${left}`;
   }
-  function inWords() {
+  function words() {
     const { now } = shown;
     return [headline(), now.loss && `loss ${figures(now.loss)}`, now.samples_per_second && `${figures(now.samples_per_second)} samples a second`,
       skill.words()].filter(Boolean).join(". ");
@@ -113,7 +107,7 @@ function render({ model, el }) {
     const rows = items.map(({ name, text, value, ink: colour, wide, dash }) => {
       const mark = element("span", { class: `arl-tm-mark${colour ? "" : " arl-tm-mark-dot"}`, "aria-hidden": "true" });
       if (colour) mark.style.borderTop = `${wide + 0.6}px ${dash ? "dashed" : "solid"} ${colour}`;
-      const toggle = () => { if (!hidden.delete(name)) hidden.add(name); schedule(); };
+      const toggle = () => { if (!hidden.delete(name)) hidden.add(name); redraw(); };
       return element("li", {}, element("button", { type: "button", class: "arl-tm-name", "aria-pressed": String(!hidden.has(name)), title: "show or hide",
         "data-arl-name": name, onclick: toggle }, mark, element("span", { text }), element("b", { text: figures(value) })));
     });
@@ -155,9 +149,6 @@ function render({ model, el }) {
   }
 
   function draw() {
-    waiting = null;
-    const started = performance.now();
-    root.dataset.arlScheme = pageScheme();
     status.textContent = headline();
     drawStages();
     fillTiles();
@@ -166,23 +157,19 @@ function render({ model, el }) {
     const { now, curve } = shown;
     drawSmall(speed, curve.samples_per_second, "samples a second", null, figures(now.samples_per_second), figures);
     drawSmall(idle, curve.waiting, "waiting for data", 1, now.waiting === null || now.waiting === undefined ? "–" : percent(now.waiting), percent);
-    root.dataset.arlDraws = String(draws += 1);
-    root.arl.redrawMs = performance.now() - started;
   }
-  function schedule() {
-    if (!waiting) waiting = requestAnimationFrame(draw);
-  }
-  function fromPython() {
-    shown = model.get("shown");
-    schedule();
-    if (!shown.finished && performance.now() - told < 30000) return; // not every step is read out
+  follow("shown", (news) => {
+    const first = shown === null;
+    shown = news;
+    redraw();
+    if (first || (!shown.finished && performance.now() - told < 30000)) return; // not every step is read out
     told = performance.now();
-    telling = setTimeout(() => { live.textContent = inWords(); }, 300);
-  }
+    announce();
+  });
 
   function read(index) {
     cursor = index === null || index >= newest() ? null : Math.max(0, index);
-    schedule();
+    redraw();
   }
   chart.addEventListener("pointermove", (event) => read(find(event.clientX - chart.getBoundingClientRect().left)));
   chart.addEventListener("pointerleave", () => read(null));
@@ -194,20 +181,9 @@ function render({ model, el }) {
     read(at() + by * (event.shiftKey ? 10 : 1));
   });
 
-  root.arl = { shown: () => shown, words: inWords, redraw: () => { draw(); return root.arl.redrawMs; }, redrawMs: NaN };
-  const unwatch = watchScheme(schedule);
-  const resized = new ResizeObserver(schedule);
-  resized.observe(root);
-  model.on("change:shown", fromPython);
-  draw();
-  return () => {
-    unwatch();
-    resized.disconnect();
-    clearTimeout(telling);
-    cancelAnimationFrame(waiting);
-    model.off("change:shown", fromPython);
-    root.remove();
-  };
+  return { nodes, draw, words, hooks: { shown: () => shown } };
 }
+
+const render = explorer({ kind: "tm", label: "Training", build });
 
 export default { render };

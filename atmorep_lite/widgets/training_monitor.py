@@ -8,19 +8,17 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import anywidget
 import traitlets
 
 from atmorep_lite.config import Config, load_config
 from atmorep_lite.errors import UserError
 from atmorep_lite.training.watch.progress import PART_NAMES, short
 from atmorep_lite.training.watch.session import Progress
-from atmorep_lite.widgets.page import module_source, style_source, write_page
+from atmorep_lite.widgets.explorer import Content, Explorer
 from atmorep_lite.widgets.training_curve import MEASURED, Curve
 
-_NAME = "training_monitor"
 MOST_POINTS = 400
 SCORES = ("rmse_over_persistence", "rmse_over_climatology", "spread_over_error", "small_scale_power")
 NOW = (
@@ -29,7 +27,7 @@ NOW = (
 )
 
 
-class TrainingMonitor(anywidget.AnyWidget):
+class TrainingMonitor(Explorer, module="training_monitor", heading="Training"):
     """Loss of every field on a logarithmic axis, held-out loss, skill, speed and time left of a run.
 
     Show it, then give it to ``train``: it keeps up while the cell runs.  :meth:`of` shows the folder of a run
@@ -59,10 +57,8 @@ class TrainingMonitor(anywidget.AnyWidget):
         train(config, "runs/mine", report=monitor)
     """
 
-    _esm = module_source(_NAME)
-    _css = style_source(_NAME)
+    live: ClassVar[tuple[str, ...]] = ("shown",)
 
-    meta = traitlets.Dict().tag(sync=True)
     shown = traitlets.Dict().tag(sync=True)
 
     def __init__(
@@ -73,7 +69,7 @@ class TrainingMonitor(anywidget.AnyWidget):
         caption: str | None = None,
         every: float = 0.5,
     ) -> None:
-        super().__init__(meta={"title": title or "", "caption": caption or ""})
+        super().__init__(lambda: Content({}, {}), title=title, caption=caption)
         self._given: list[tuple[str, int]] = []
         if config is not None:
             self._given = [(stage.part, stage.steps) for stage in config.training.stages]
@@ -152,14 +148,7 @@ class TrainingMonitor(anywidget.AnyWidget):
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write a stand-alone page that needs no network and no kernel; returns its path."""
         self.send_shown()
-        return write_page(
-            path,
-            title=self.meta["title"] or "Training",
-            module=str(self._esm),
-            style=str(self._css),
-            state={"meta": self.meta, "shown": self.shown},
-            data=b"",
-        )
+        return super().to_html(path)
 
     def _forget(self) -> None:
         self._stages = list(self._given)

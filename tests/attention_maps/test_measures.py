@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
-from atmorep_lite.attention_maps import AttentionCapture, attention_maps
+from atmorep_lite.attention_maps import AttentionCapture, attention_maps, head_table, heads
 from atmorep_lite.attention_maps.capture import capture_attention
 from atmorep_lite.attention_maps.measures import (
-    bias_only,
     great_circle,
-    head_table,
     key_distance,
     mean_distance,
     mean_lag,
@@ -26,6 +24,7 @@ from atmorep_lite.attention_maps.measures import (
 )
 from atmorep_lite.errors import UserError
 from tests.tiny import HEAT, WIND, coupled_fields, ready_model, tiny_model, wave
+from tests.widgets.planes import BOX, STEP, plane_capture
 
 QUERIES = [0, 5, 11]
 
@@ -132,19 +131,8 @@ def test_moved_share_and_mean(weights: xr.DataArray) -> None:
     assert mean_map([a, later]).layer.equals(a.layer)
 
 
-def test_bias_only_is_the_softmax_of_the_distance(capture: AttentionCapture) -> None:
-    maps = attention_maps(bias_only(capture), queries=QUERIES)
-    weights = maps[f"{WIND}/{WIND}"]["attention"]
-    position, slope = capture.fields[WIND].position, capture.pairs[WIND, WIND].slope
-    for head in range(4):
-        for i, query in enumerate(QUERIES):
-            distance = np.linalg.norm(position - position[query], axis=1)
-            expected = np.exp(-slope[0, head] * distance)
-            np.testing.assert_allclose(weights[0, head, i], expected / expected.sum(), rtol=1e-4)
-
-
 def test_table_has_a_row_for_each_head(capture: AttentionCapture, weights: xr.DataArray) -> None:
-    table = head_table(capture, radius_km=3000.0, queries=QUERIES)
+    table = head_table(capture, radius=3000.0, queries=QUERIES)
     assert len(table) == 2 * 2 * 4 + 2 * 2  # two self pairs of four heads, two couplings of one, two layers
     chosen = table.query(f"query_field == '{WIND}' and key_field == '{HEAT}'")
     assert set(chosen["kind"]) == {"coupling"}
@@ -161,6 +149,41 @@ def test_table_has_a_row_for_each_head(capture: AttentionCapture, weights: xr.Da
         for k in range(weights.sizes["key"])
     )
     np.testing.assert_allclose(chosen["same_level"], same.mean(-1).ravel())
+    offset = sum(
+        weights.values[..., k] * (weights["key_level"].values[k] - weights["query_level"].values)
+        for k in range(weights.sizes["key"])
+    )
+    np.testing.assert_allclose(chosen["level_offset"], offset.mean(-1).ravel())
+    assert chosen["level_offset"].max() > 100  # queries at 500 hPa, keys at 850 hPa
+
+
+def test_table_in_pieces_is_the_table_at_once(capture: AttentionCapture, monkeypatch) -> None:
+    at_once = head_table(capture)
+    monkeypatch.setattr(heads, "ALL_WEIGHTS", 20_000)
+    pd.testing.assert_frame_equal(head_table(capture), at_once)
+
+
+def test_table_on_a_plane_is_that_of_the_loop() -> None:
+    capture = plane_capture()
+    queries = [2 * 256 + 5 * 16 + 15]
+    table = head_table(capture, queries=queries)
+    weights = attention_maps(capture, queries=queries)["vorticity/vorticity"]["attention"]
+    names = ("time", "y", "x")
+    expected = np.zeros((2, 2, 3))
+    for layer, head, q in np.ndindex(2, 2, 1):
+        asker = {n: weights[f"query_{n}"].values[q] for n in names}
+        for k in range(weights.sizes["key"]):
+            w, key = float(weights[layer, head, q, k]), {n: weights[f"key_{n}"].values[k] for n in names}
+            far = math.hypot(*(min(abs(key[n] - asker[n]), BOX - abs(key[n] - asker[n])) for n in ("y", "x")))
+            lag = asker["time"] - key["time"]
+            expected[layer, head] += np.array([w * far, w * lag, w * (far < 2.5 * STEP)])
+    for i, column in enumerate(("distance", "lag", "near")):
+        np.testing.assert_allclose(table[column], expected[..., i].ravel(), rtol=1e-6, err_msg=column)
+    assert not {"distance_km", "lag_h"} & set(table) and np.allclose(table["same_level"], 1)
+    tree = attention_maps(capture, queries=[0])["vorticity/vorticity"]["attention"]
+    np.testing.assert_allclose(share_by(tree, "y").sum("key_y"), 1.0)
+    with pytest.raises(UserError, match="no 'latitude'"):
+        share_by(tree, "latitude")
 
 
 def test_mistakes_are_explained(capture: AttentionCapture, weights: xr.DataArray) -> None:
@@ -178,6 +201,3 @@ def test_mistakes_are_explained(capture: AttentionCapture, weights: xr.DataArray
         mean_map([weights, weights.isel(layer=[0])])
     with pytest.raises(UserError, match="two keys"):
         relative_entropy(weights.isel(key=[0]))
-    if hasattr(capture, "geometry"):
-        with pytest.raises(UserError, match="plane"):
-            head_table(replace(capture, geometry="plane"))

@@ -13,6 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.browser import settle as settle
 from tests.widgets.synthetic import LATITUDE, LONGITUDE
 
 SHAPE = (2, 3, 8, 16)
@@ -38,9 +39,11 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     raise AssertionError("the page did not come to what was waited for")
 
 
-def open_page(driver: WebDriver, url: str) -> None:
+def open_page(driver: WebDriver, url: str, root: str = ROOT) -> None:
+    """Open an explorer's page and wait until it has drawn itself; ``root`` is JavaScript for its node."""
     driver.get(url)
-    wait_for(lambda: driver.execute_script(f"return {ROOT}?.dataset.arlDraws"))
+    wait_for(lambda: driver.execute_script(f"return {root}?.dataset.arlDraws"))
+    settle(driver)
 
 
 def like_a_kernel(page: Path, folder: Path) -> str:
@@ -55,11 +58,6 @@ def like_a_kernel(page: Path, folder: Path) -> str:
     copy = folder / "kernel.html"
     copy.write_text(text, encoding="utf-8")
     return copy.as_uri()
-
-
-def settle(driver: WebDriver) -> None:
-    """Wait for the next two frames: what was asked for is drawn."""
-    driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
 
 def selected(driver: WebDriver) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import Select
 
 from atmorep_lite.attention_maps import AttentionCapture
+from atmorep_lite.attention_maps.winds import wind_of
 from atmorep_lite.errors import UserError
 from atmorep_lite.widgets import AttentionExplorer
-from atmorep_lite.widgets.winds import wind_of
 from tests.browser import console_errors
 from tests.widgets.explorer_page import ROOT, card, open_page, press, selected, settle, wait_for
 from tests.widgets.planes import BOX, plane_capture
@@ -33,12 +34,15 @@ def other() -> AttentionCapture:
 def test_the_difference_is_the_difference(
     browser: WebDriver, capture: AttentionCapture, other: AttentionCapture, tmp_path: Path
 ) -> None:
-    explorer = AttentionExplorer(capture, layers=[3], reference=other, reference_name="random weights")
+    explorer = AttentionExplorer(capture, layers=[3], references={"random weights": other})
     open_page(browser, explorer.to_html(tmp_path / "page.html").as_uri())
     choice = {"query_field": "vorticity", "query": QUERY, "layer": 3, "key_level": 850, "key_hours": 0}
     browser.execute_script(f"{ROOT}.arl.choose(arguments[0])", choice)
-    press(browser, "Maps show", "minus random weights")
-    assert selected(browser)["view"] == "difference"
+    Select(browser.find_element(By.CSS_SELECTOR, '[aria-label="Compare with"]')).select_by_visible_text(
+        "random weights"
+    )
+    settle(browser)
+    assert selected(browser)["compare"] == "random weights"
     ours = AttentionExplorer(capture).weights("vorticity", QUERY, 3)["temperature"]
     theirs = AttentionExplorer(other).weights("vorticity", QUERY, 3)["temperature"]
     caption = card(browser, "temperature").find_element(By.CSS_SELECTOR, ".arl-caption").text
@@ -64,13 +68,39 @@ def test_the_difference_is_the_difference(
     assert console_errors(browser) == []
 
 
+def test_ratios_to_uniform_and_to_the_mean_of_several(
+    browser: WebDriver, capture: AttentionCapture, other: AttentionCapture, tmp_path: Path
+) -> None:
+    explorer = AttentionExplorer(capture, layers=[3], references={"two dates": [capture, other]})
+    open_page(browser, explorer.to_html(tmp_path / "page.html").as_uri())
+    ours, theirs = (
+        AttentionExplorer(c).weights("vorticity", QUERY, 3)["temperature"] for c in (capture, other)
+    )
+    wish = {"query_field": "vorticity", "query": QUERY, "by": "ratio"}
+    for compare, null in (
+        ("uniform", np.full(ours.size, 1 / ours.size)),
+        ("two dates", (ours + theirs).ravel() / 2),
+    ):
+        browser.execute_script(f"{ROOT}.arl.choose(arguments[0])", wish | {"compare": compare})
+        settle(browser)
+        found = browser.execute_script(
+            f"const r = {ROOT}.arl.results('temperature');"
+            "return { mode: r.mode, shown: [...r.shown], against: [...r.against] }"
+        )
+        assert found["mode"] == "ratio"
+        assert np.allclose(found["against"], null, rtol=5e-3, atol=1e-9)
+        assert np.allclose(found["shown"], np.log2(ours.ravel() / null), atol=0.02)
+    assert console_errors(browser) == []
+
+
 def test_a_reference_must_fit(capture: AttentionCapture) -> None:
     fewer = replace(capture, pairs=dict(list(capture.pairs.items())[:3]))
-    with pytest.raises(UserError, match="same configuration"):
-        AttentionExplorer(capture, reference=fewer)
-    explorer = AttentionExplorer(capture)
-    with pytest.raises(UserError, match="difference"):
-        explorer.selected = {"view": "difference"}
+    for references, named in (
+        ({"fewer": fewer}, "same configuration"),
+        ({"uniform": capture}, "uniform"),
+        ({"dates": []}, "holds no capture"),
+    ):
+        assert named in (AttentionExplorer(capture, references=references).fault or "")
 
 
 def test_wind_of_the_sphere_is_the_mean_of_each_token(capture: AttentionCapture) -> None:
@@ -120,7 +150,7 @@ def test_maps_are_saved_as_one_picture(browser: WebDriver, tmp_path: Path) -> No
     browser.execute_cdp_cmd(
         "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path / "saved")}
     )
-    browser.find_element(By.CSS_SELECTOR, ".arl-save").click()
+    browser.find_element(By.XPATH, "//button[text()='Save PNG']").click()
     saved = wait_for(lambda: list((tmp_path / "saved").glob("*.png")))
     assert saved[0].read_bytes()[:4] == b"\x89PNG"
     alike = browser.execute_script(  # the first map lies in the picture as it stands on the page

@@ -12,12 +12,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
-from atmorep_lite.errors import UserError
 from atmorep_lite.widgets import AttentionExplorer
+from atmorep_lite.widgets.page import page_text
 from tests.browser import console_errors
-from tests.widgets.explorer_page import ROOT, open_page, settle
+from tests.widgets.explorer_page import ROOT, open_page, settle, wait_for
 from tests.widgets.planes import plane_capture
 
+ROOT_CLASS = ".arl-root"
 DAY = np.array(["2001-01-01"], "datetime64[ns]")
 
 
@@ -86,8 +87,14 @@ def test_small_captures_draw(
 ) -> None:
     explorer = AttentionExplorer(make(), panels=panels)
     open_page(browser, explorer.to_html(tmp_path / "page.html").as_uri())
-    for view in ("attention", "contours", "field"):
-        browser.execute_script(f"{ROOT}.arl.choose({{ view: '{view}' }})")
+    for wish in (
+        "view: 'attention'",
+        "view: 'contours'",
+        "compare: 'uniform'",
+        "by: 'ratio'",
+        "compare: 'nothing', view: 'field'",
+    ):
+        browser.execute_script(f"{ROOT}.arl.choose({{ {wish} }})")
         settle(browser)
         text = browser.find_element(By.CSS_SELECTOR, ".arl-root").text
         assert "NaN" not in text and "undefined" not in text and "Infinity" not in text
@@ -124,12 +131,47 @@ def changed(**changes: object) -> AttentionCapture:
     ],
 )
 def test_broken_axes_are_refused(make: Callable[[], AttentionCapture], named: str) -> None:
-    with pytest.raises(UserError, match=named):
-        AttentionExplorer(make())
+    assert named in (AttentionExplorer(make()).fault or "")
 
 
 def test_more_than_a_page_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atmorep_lite.widgets.checks.MOST_BYTES", 100_000)
-    AttentionExplorer(plane_capture(), layers=[0], heads=[0])  # 2 x 768 x 24 numbers of 2 bytes
-    with pytest.raises(UserError, match="choose fewer layers or heads"):
-        AttentionExplorer(plane_capture())
+    small = AttentionExplorer(plane_capture(), layers=[0], heads=[0])  # 2 x 768 x 24 numbers of 2 bytes
+    assert small.fault is None
+    assert "choose fewer layers or heads" in (AttentionExplorer(plane_capture()).fault or "")
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: replace(small(), pairs={}), "no attention pair"),
+        (lambda: changed(longitude=np.full(16, np.nan)), "longitude of vorticity"),
+        (lambda: with_queries(np.nan), "NaN"),
+        (lambda: with_queries(1e30), "float16"),
+    ],
+    ids=["no pairs", "NaN in an axis", "NaN in queries", "huge"],
+)
+def test_a_bad_capture_is_told_inside_the_widget(
+    browser: WebDriver, tmp_path: Path, make: Callable[[], AttentionCapture], named: str
+) -> None:
+    explorer = AttentionExplorer(make(), title="A broken capture")
+    page = tmp_path / "page.html"
+    text = page_text(
+        title="page",
+        module=str(explorer._esm),
+        style=str(explorer._css),
+        state={"meta": explorer.meta, "selected": explorer.selected},
+        data=explorer.data,
+    )
+    page.write_text(text, encoding="utf-8")
+    browser.get(page.as_uri())
+    message = wait_for(lambda: browser.find_element(By.CSS_SELECTOR, ".arl-fault").text)
+    assert named in message and message == explorer.fault
+    assert "A broken capture" in browser.find_element(By.CSS_SELECTOR, ROOT_CLASS).text
+    assert console_errors(browser) == []
+
+
+def with_queries(value: float) -> AttentionCapture:
+    one = small(2, 2)
+    key = ("temperature", "temperature")
+    return replace(one, pairs={key: replace(one.pairs[key], q=np.full_like(one.pairs[key].q, value))})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
 from atmorep_lite.widgets import ToyAttention
-from tests.browser import console_errors, external_requests, start_browser
-from tests.widgets.explorer_page import like_a_kernel, press, settle, wait_for
+from tests.browser import console_errors, external_requests, overflow, set_view, touch
+from tests.widgets.explorer_page import like_a_kernel, open_page, press, settle, wait_for
 
 TOY = "document.querySelector('.arl-toy')"
 
@@ -27,14 +28,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy.to_html(tmp_path_factory.mktemp("toy") / "toy.html")
 
 
-def open_toy(driver: WebDriver, url: str) -> None:
-    driver.get(url)
-    wait_for(lambda: driver.execute_script(f"return {TOY}?.dataset.arlDraws"))
-
-
 @pytest.fixture
 def driver(browser: WebDriver, page: Path) -> Iterator[WebDriver]:
-    open_toy(browser, page.as_uri())
+    open_page(browser, page.as_uri(), TOY)
     yield browser
     assert console_errors(browser) == []
 
@@ -49,7 +45,7 @@ def handle(driver: WebDriver, name: str) -> WebElement:
 
 
 def shown_weights(driver: WebDriver) -> list[float]:
-    cells = driver.find_elements(By.CSS_SELECTOR, ".arl-toy-weight span:last-child")
+    cells = driver.find_elements(By.CSS_SELECTOR, ".arl-toy-weight .arl-toy-value")
     return [float(cell.text) for cell in cells]
 
 
@@ -65,9 +61,9 @@ def agrees(driver: WebDriver) -> None:
 
 def test_draws_and_asks_no_server(driver: WebDriver) -> None:
     assert len(driver.find_elements(By.CSS_SELECTOR, ".arl-toy-handle")) == 5
-    widths = [bar.size["width"] for bar in driver.find_elements(By.CSS_SELECTOR, ".arl-toy-bar")]
-    weights = ToyAttention().weights()
-    assert np.allclose(np.array(widths) / sum(widths), weights, atol=0.03)
+    bars = driver.find_elements(By.CSS_SELECTOR, ".arl-toy-weight .arl-toy-bar")
+    heights = np.array([bar.size["height"] for bar in bars])
+    assert np.allclose(heights / heights.sum(), ToyAttention().weights(), atol=0.05)
     agrees(driver)
     assert external_requests(driver) == []
 
@@ -90,19 +86,8 @@ def test_the_mouse_drags(driver: WebDriver, name: str) -> None:
 
 def test_a_finger_drags(driver: WebDriver) -> None:
     found = handle(driver, "keys0")
-    box = driver.execute_script("return arguments[0].getBoundingClientRect().toJSON()", found)
-    x, y = box["left"] + box["width"] / 2, box["top"] + box["height"] / 2
-    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
-    try:
-        for kind, points in (
-            ("touchStart", [{"x": x, "y": y}]),
-            ("touchMove", [{"x": x - 40, "y": y - 70}]),
-            ("touchEnd", []),
-        ):
-            driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-        wait_for(lambda: selected(driver)["keys"][0][1] > 0)
-    finally:
-        driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    touch(driver, found, (-40, -70))
+    assert selected(driver)["keys"][0][1] > 0
     agrees(driver)
 
 
@@ -145,6 +130,57 @@ def test_controls_choose(driver: WebDriver) -> None:
     agrees(driver)
 
 
+def row(driver: WebDriver, name: str) -> np.ndarray:
+    """Numbers of one step, [key] or [key, component]."""
+    cells = driver.find_elements(By.CSS_SELECTOR, f".arl-toy-{name} .arl-toy-value")
+    return np.array([[float(x.replace("−", "-")) for x in cell.text.split()] for cell in cells]).squeeze()
+
+
+def test_the_steps_are_worked_out(driver: WebDriver) -> None:
+    """Dot product, scale, softmax and average, as one would compute them with NumPy."""
+    chosen = {
+        "form": "stretch",
+        "angle": 35,
+        "temperature": 2.0,
+        "values": [[2, 0], [0, 2], [-1, 1], [1, -3]],
+    }
+    driver.execute_script(f"{TOY}.arl.choose(arguments[0])", chosen)
+    toy = ToyAttention(**selected(driver))
+    keys, values = (np.array(toy.selected[name]) for name in ("keys", "values"))
+    products = keys @ (toy.matrix().T @ toy.selected["query"])
+    scores = products / np.sqrt(2) / 2.0
+    powers = np.exp(scores - scores.max())
+    pieces = (powers / powers.sum())[:, None] * values
+    for name, expected in (
+        ("products", products),
+        ("scores", scores),
+        ("powers", powers),
+        ("weights", powers / powers.sum()),
+        ("pieces", pieces),
+    ):
+        assert np.allclose(row(driver, name), expected, atol=5.1e-3), name
+    bars = driver.execute_script(
+        "return [...document.querySelectorAll('.arl-toy-scores .arl-toy-bar')].map((e) =>"
+        " (e.parentNode.getBoundingClientRect().top + e.parentNode.getBoundingClientRect().bottom) / 2"
+        " - (e.getBoundingClientRect().top + e.getBoundingClientRect().bottom) / 2)"
+    )
+    assert (np.sign(np.round(bars)) == np.sign(np.round(2 * scores))).all(), "negative scores hang down"
+    lengths = driver.execute_script(
+        "return [...document.querySelectorAll('.arl-toy-sum line')].map((e) =>"
+        " ['x1', 'y1', 'x2', 'y2'].map((name) => Number(e.getAttribute(name))))"
+    )
+    ends = np.cumsum(pieces, axis=0)
+    begins = np.vstack([[0, 0], ends[:-1]])
+    assert np.allclose(lengths, 210 + 70 * np.hstack([begins * [1, -1], ends * [1, -1]])), "end to end"
+    driver.find_element(By.CSS_SELECTOR, '[aria-label="work out key c"]').click()
+    settle(driver)
+    lines = [line.text for line in driver.find_elements(By.CSS_SELECTOR, ".arl-toy-line")]
+    assert all(line.startswith("c:") for line in lines) and len(lines) == 5
+    numbers = [float(x.replace("−", "-")) for x in re.findall(r"−?[\d.]+", lines[0])]
+    assert numbers[0] * numbers[1] + numbers[2] * numbers[3] == pytest.approx(numbers[4], abs=0.03)
+    assert numbers[4] == pytest.approx(products[2], abs=5.1e-3)
+
+
 def test_the_weights_are_told(driver: WebDriver) -> None:
     handle(driver, "query0").send_keys(Keys.ARROW_UP)
     told = wait_for(lambda: driver.find_element(By.CSS_SELECTOR, "[aria-live]").get_attribute("textContent"))
@@ -163,7 +199,7 @@ def test_the_weights_are_told(driver: WebDriver) -> None:
 
 
 def test_python_moves_the_view(browser: WebDriver, page: Path, tmp_path: Path) -> None:
-    open_toy(browser, like_a_kernel(page, tmp_path))
+    open_page(browser, like_a_kernel(page, tmp_path), TOY)
     wish = ToyAttention(form="turn", angle=-45, query=[0, 2], keys=[[1, 1], [2, 0]]).selected
     browser.execute_script("model.set('selected', arguments[0]); window['change:selected']()", wish)
     assert selected(browser) == wish
@@ -179,29 +215,15 @@ def test_redraws_within_50_ms(driver: WebDriver) -> None:
     assert np.median(times) < 50
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_fits_widths_in_both_schemes(page: Path, root: Path, dark: bool) -> None:
-    folder = root / "build" / "screenshots"
-    folder.mkdir(parents=True, exist_ok=True)
-    driver = start_browser(1100, 1120, dark)
+@pytest.mark.parametrize(("width", "columns"), [(1200, 2), (420, 1)])
+def test_columns_fit_the_width(driver: WebDriver, width: int, columns: int) -> None:
+    set_view(driver, width)
+    settle(driver)
     try:
-        for width in (1100, 800, 420):
-            driver.execute_cdp_cmd(
-                "Emulation.setDeviceMetricsOverride",
-                {"width": width, "height": 1120, "deviceScaleFactor": 1, "mobile": False},
-            )
-            open_toy(driver, page.as_uri())
-            settle(driver)
-            wide = driver.execute_script(
-                "const e = document.documentElement; return e.scrollWidth - e.clientWidth"
-            )
-            assert wide <= 0
-            assert driver.execute_script(f"return {TOY}.dataset.arlScheme") == ("dark" if dark else "light")
-            columns = driver.execute_script(
-                "return new Set([...document.querySelector('.arl-toy-parts').children]"
-                ".map((e) => Math.round(e.getBoundingClientRect().left))).size"
-            )
-            assert columns == (1 if width == 420 else 2)
-            driver.save_screenshot(str(folder / f"toy-{width}-{'dark' if dark else 'light'}.png"))
+        found = driver.execute_script(
+            "return new Set([...document.querySelector('.arl-toy-parts').children]"
+            ".map((e) => Math.round(e.getBoundingClientRect().left))).size"
+        )
+        assert found == columns and overflow(driver) == 0
     finally:
-        driver.quit()
+        set_view(driver, 1200, 900)

@@ -15,9 +15,9 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from atmorep_lite.training.watch.session import Progress
 from atmorep_lite.widgets import TrainingMonitor
-from tests.browser import console_errors, external_requests, start_browser
+from tests.browser import console_errors, external_requests, overflow, set_view
 from tests.tiny import HEAT, WIND, coupled_fields, tiny_model, tiny_run
-from tests.widgets.explorer_page import like_a_kernel, press, settle, wait_for
+from tests.widgets.explorer_page import like_a_kernel, open_page, press, settle, wait_for
 
 MONITOR = "document.querySelector('.arl-tm')"
 PARTS, STEPS = ("grid_skip", "transformer"), (100, 300)
@@ -65,15 +65,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return watched().to_html(tmp_path_factory.mktemp("monitor") / "monitor.html")
 
 
-def open_monitor(driver: WebDriver, url: str) -> None:
-    driver.get(url)
-    wait_for(lambda: driver.execute_script(f"return {MONITOR}?.dataset.arlDraws"))
-    settle(driver)
-
-
 @pytest.fixture
 def driver(browser: WebDriver, page: Path) -> Iterator[WebDriver]:
-    open_monitor(browser, page.as_uri())
+    open_page(browser, page.as_uri(), MONITOR)
     yield browser
     assert console_errors(browser) == []
 
@@ -197,7 +191,7 @@ def test_everything_has_a_name(driver: WebDriver) -> None:
 
 
 def test_news_from_python_are_drawn_and_told(browser: WebDriver, page: Path, tmp_path: Path) -> None:
-    open_monitor(browser, like_a_kernel(page, tmp_path))
+    open_page(browser, like_a_kernel(page, tmp_path), MONITOR)
     browser.execute_script(
         "model.set('shown', arguments[0]); window['change:shown']()", watched(STEPS[1]).shown
     )
@@ -208,7 +202,7 @@ def test_news_from_python_are_drawn_and_told(browser: WebDriver, page: Path, tmp
 
 
 def test_before_the_first_step(browser: WebDriver, tmp_path: Path) -> None:
-    open_monitor(browser, TrainingMonitor(title="Empty").to_html(tmp_path / "empty.html").as_uri())
+    open_page(browser, TrainingMonitor(title="Empty").to_html(tmp_path / "empty.html").as_uri(), MONITOR)
     assert browser.find_element(By.CSS_SELECTOR, ".arl-tm-status").text == "Waiting for the first step"
     assert "No scores yet" in browser.find_element(By.CSS_SELECTOR, ".arl-tm-none").text
     assert console_errors(browser) == []
@@ -219,30 +213,15 @@ def test_redraws_within_50_ms(driver: WebDriver) -> None:
     assert np.median(times) < 50
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_fits_widths_in_both_schemes(page: Path, root: Path, dark: bool) -> None:
-    folder = root / "build" / "screenshots"
-    folder.mkdir(parents=True, exist_ok=True)
-    driver = start_browser(1200, 1000, dark)
+@pytest.mark.parametrize(("width", "columns"), [(1200, 2), (400, 1)])
+def test_columns_fit_the_width(driver: WebDriver, width: int, columns: int) -> None:
+    set_view(driver, width)
+    settle(driver)
     try:
-        for width in (1200, 800, 400):
-            driver.execute_cdp_cmd(
-                "Emulation.setDeviceMetricsOverride",
-                {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False},
-            )
-            open_monitor(driver, page.as_uri())
-            wide = driver.execute_script(
-                "const e = document.documentElement; return e.scrollWidth - e.clientWidth"
-            )
-            assert wide <= 0
-            assert driver.execute_script(f"return {MONITOR}.dataset.arlScheme") == (
-                "dark" if dark else "light"
-            )
-            columns = driver.execute_script(
-                "return new Set([...document.querySelector('.arl-tm-parts').children]"
-                ".map((e) => Math.round(e.getBoundingClientRect().left))).size"
-            )
-            assert columns == (2 if width == 1200 else 1)
-            driver.save_screenshot(str(folder / f"monitor-{width}-{'dark' if dark else 'light'}.png"))
+        found = driver.execute_script(
+            "return new Set([...document.querySelector('.arl-tm-parts').children]"
+            ".map((e) => Math.round(e.getBoundingClientRect().left))).size"
+        )
+        assert found == columns and overflow(driver) == 0
     finally:
-        driver.quit()
+        set_view(driver, 1200, 900)

@@ -35,7 +35,7 @@ def write_snapshot(
     """Write ``<name>.csv`` and ``<name>.png``: which field looks where, how far and how long back.
 
     The table has a row for each pair of fields, layer and head
-    (:func:`~atmorep_lite.attention_maps.measures.head_table`), averaged over ``queries`` tokens of the
+    (:func:`~atmorep_lite.attention_maps.heads.head_table`), averaged over ``queries`` tokens of the
     newest time slot, the last one to be forecast.  The picture shows the means over layers and heads,
     field against field; without matplotlib there is none.
 
@@ -52,7 +52,7 @@ def write_snapshot(
     """
     import pandas as pd
 
-    from atmorep_lite.attention_maps.measures import head_table
+    from atmorep_lite.attention_maps.heads import head_table
 
     config = model.config
     if any(f.context is not None for f in config.fields):

@@ -24,7 +24,7 @@ export const css = ([r, g, b], alpha = 1) => `rgba(${r},${g},${b},${alpha})`;
 // Black or white, whichever reads better on a colour.
 export function inkOn([r, g, b]) {
   const linear = [r, g, b].map((c) => (c / 255) ** 2.2);
-  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.3 ? "#111" : "#fff";
+  return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 ? "#000" : "#fff";
 }
 
 // Round numbers within [low, high], at most `most` of them.

@@ -1,7 +1,5 @@
 // Small labelled controls. Each returns { node, update(options, value) } or { node, update(value) }.
 
-const MOST_BUTTONS = 6;
-
 // element("p", { class: "arl-note", text: "..." }, child, ...)
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -16,8 +14,8 @@ export function element(tag, attributes = {}, ...children) {
 
 const uniqueName = () => `arl-${Math.random().toString(36).slice(2)}`;
 
-// A row of buttons of which one is pressed; a slider where there are many. Options are { value, label, long }.
-export function choice(label, onChoose, { hint = null } = {}) {
+// A row of buttons of which one is pressed; a slider where there are more than `most`. Options are { value, label, long }.
+export function choice(label, onChoose, { hint = null, most = 6 } = {}) {
   const name = uniqueName();
   const body = element("div", { class: "arl-choice-body" });
   const node = element("fieldset", { class: "arl-control", title: hint },
@@ -54,7 +52,7 @@ export function choice(label, onChoose, { hint = null } = {}) {
       const signature = JSON.stringify(options);
       if (signature !== shown) {
         shown = signature;
-        (options.length > MOST_BUTTONS ? slider : buttons)(options);
+        (options.length > most ? slider : buttons)(options);
       }
       set(value);
     },

@@ -7,35 +7,46 @@ const distinct = (values) => [...new Set(values)].sort((a, b) => a - b);
 const within = (index, count) => Math.min(Math.max(index, 0), count - 1);
 const around = (index, count) => ((index % count) + count) % count;
 
-export function explorerState(meta, model, changed) {
+// `page` as from frame.js; `changed` is called after every choice.
+export function explorerState(page, changed) {
+  const { meta, state } = page;
   const fields = new Map(meta.fields.map((field) => [field.name, field]));
-  const state = { ...model.get("selected") };
-  const view = { preview: null, locked: false, cursor: null };
+  // preview: the token under the pointer; locked: pointing previews nothing; cursor: the place under the pointer and
+  // the panel that it is on; marked: a field that another panel points at.
+  const view = { preview: null, locked: false, cursor: null, marked: null };
   const byTime = meta.panels === "times";
 
-  const queryField = () => fields.get(state.query_field);
-  const activeQuery = () => (view.preview === null ? state.query : view.preview);
+  // The query that all maps show { query_field, query }: chosen, pinned, or under the pointer.
+  function active() {
+    if (state.show !== "query") return state.show === "B" ? state.pin_b : state.pin_a;
+    return view.preview !== null && view.preview.query_field === state.query_field ? view.preview : state;
+  }
+  const queryField = () => fields.get(active().query_field);
+  const activeQuery = () => active().query;
   const keyFields = () => (byTime ? [fields.get(state.key_field)] : meta.fields);
-  const headOf = (field) => (field.name === state.query_field ? state.head : state.coupling_head);
+  const headFor = (asked, field) => (field.name === asked ? state.head : state.coupling_head);
+  const showsValues = () => state.view === "field" || state.view === "error";
+  const previews = (field) => state.show === "query" && !view.locked && field.name === state.query_field;
 
   function slotOf({ field, time }) {
     return { level: nearest(field.level, state.key_level), time: time ?? nearest(field.hours, state.key_hours) };
   }
   function headsOf(own) {
     const shown = keyFields();
-    const mine = meta.pairs.filter((p) => p.query === state.query_field && (p.key === p.query) === own
+    const asked = active().query_field;
+    const mine = meta.pairs.filter((p) => p.query === asked && (p.key === p.query) === own
       && shown.some((field) => field.name === p.key));
     return distinct(mine.flatMap((pair) => pair.heads));
   }
   function choose(changes, { lock = view.locked } = {}) {
     const followed = byTime && state.key_field === state.query_field;
-    Object.assign(state, changes);
-    if (followed && !("key_field" in changes)) state.key_field = state.query_field;
+    const all = { ...changes };
+    if (("query" in all || "query_field" in all) && !("show" in all)) all.show = "query";
+    if (followed && !("key_field" in all)) all.key_field = all.query_field ?? state.query_field;
     view.preview = null;
     view.locked = lock;
-    model.set("selected", { ...state });
-    model.save_changes();
-    changed(true);
+    page.choose(all);
+    changed();
   }
   // The token of `field` at a row and column, at the query's level and time.
   function tokenLike(field, { row, column }) {
@@ -48,47 +59,49 @@ export function explorerState(meta, model, changed) {
   function tokenUnder(panel, place) {
     return byTime ? ravel(panel.field, { ...slotOf(panel), ...place }) : tokenLike(panel.field, place);
   }
-  function chooseField(name) {
+  // Asks from the same place in another field; `changes` are chosen with it.
+  function chooseField(name, changes = {}) {
+    view.preview = null;
     const field = fields.get(name);
     const from = queryField();
-    const at = unravel(from, state.query);
+    const at = unravel(from, activeQuery());
     const row = nearest(field.latitude, from.latitude[at.row]);
     const column = nearest(field.longitude, from.longitude[at.column]);
-    choose({ query_field: name, query: tokenLike(field, { row, column }) });
+    choose({ query_field: name, query: tokenLike(field, { row, column }), ...changes });
   }
   // What a panel's title or Enter chooses: its field, or its time.
   function choosePanel({ field, time }) {
-    if (!byTime || field.name !== state.query_field) chooseField(field.name);
+    if (!byTime || field.name !== active().query_field) chooseField(field.name);
     else moveQuery({ time });
   }
   function moveQuery(changes) {
+    view.preview = null;
     const field = queryField();
-    const at = { ...unravel(field, state.query), ...changes };
+    const at = { ...unravel(field, activeQuery()), ...changes };
     const [levels, times, rows, columns] = field.shape;
     const [rowEnd, columnEnd] = field.period ? [around, around] : [within, within];
-    choose({ query: ravel(field, {
+    choose({ query_field: field.name, query: ravel(field, {
       level: within(at.level, levels), time: within(at.time, times),
       row: rowEnd(at.row, rows), column: columnEnd(at.column, columns),
     }) }, { lock: true });
   }
-  function fromPython() {
-    const wanted = model.get("selected");
-    if (JSON.stringify(wanted) === JSON.stringify(state)) return;
-    Object.assign(state, wanted);
-    view.preview = null;
-    changed(true);
+  // Keeps the query that is shown as pin "pin_a" or "pin_b"; both together are compared at once.
+  function pin(name) {
+    const { query_field, query } = active();
+    const other = name === "pin_a" ? state.pin_b : state.pin_a;
+    choose({ [name]: { query_field, query }, ...(other && state.show === "query" ? { show: "A minus B" } : {}) });
   }
   return {
-    meta, state, view, byTime, queryField, activeQuery, keyFields, headOf, headsOf, slotOf, tokenUnder, choose,
-    chooseField, choosePanel, moveQuery, fromPython,
+    meta, state, view, byTime, active, queryField, activeQuery, keyFields, headFor, headsOf, slotOf, previews, showsValues, tokenUnder,
+    choose, chooseField, choosePanel, moveQuery, pin, field: (name) => fields.get(name),
   };
 }
 
 // What a key on a panel's map does, or undefined.
 export function keyAction(choices, panel, event) {
-  const { state, view, meta, moveQuery, choose, choosePanel } = choices;
+  const { state, view, meta, moveQuery, choose, choosePanel, pin } = choices;
   const field = choices.queryField();
-  const at = unravel(field, state.query);
+  const at = unravel(field, choices.activeQuery());
   const up = field.level.length > 1 && field.level[0] > field.level[1] ? 1 : -1; // towards lower pressure
   const north = field.plane ? 1 : -1; // rows of a plane run up
   const step = (values, value, by) => values[within(values.indexOf(value) + by, values.length)];
@@ -107,7 +120,9 @@ export function keyAction(choices, panel, event) {
     "]": () => choose({ layer: step(meta.layers, state.layer, 1) }),
     ",": () => choose({ head: step(heads, state.head, -1) }),
     ".": () => choose({ head: step(heads, state.head, 1) }),
+    a: () => pin("pin_a"),
+    b: () => pin("pin_b"),
     Enter: () => choosePanel(panel),
-    Escape: () => { view.locked = false; view.preview = null; view.cursor = null; choose({}); },
+    Escape: () => { view.cursor = null; choose({ show: "query" }, { lock: false }); },
   })[event.key];
 }

@@ -5,11 +5,11 @@ import { nearest } from "./places.js";
 
 const MISSING = 65535;
 
-// Values of one level and time on the field's grid; NaN where there is none.
-export function valuesAt(data, field, slot) {
+// Values of one level and time on the field's grid; NaN where there is none. Or their errors, where these are known.
+export function valuesAt(data, field, slot, what = { ...field.values, range: field.range }) {
   const size = field.grid[0] * field.grid[1];
-  const at = field.values.at + 2 * (slot.level * field.shape[1] + slot.time) * size;
-  const [low, high] = field.range[slot.level];
+  const at = what.at + 2 * (slot.level * field.shape[1] + slot.time) * size;
+  const [low, high] = what.range[slot.level];
   return Float32Array.from(readIntegers(data, Uint16Array, at, size),
     (v) => (v === MISSING ? NaN : low + (v / (MISSING - 1)) * (high - low)));
 }
@@ -20,19 +20,26 @@ export function maskAt(data, field, slot) {
   return readIntegers(data, Uint8Array, field.mask.at + (slot.level * field.shape[1] + slot.time) * plane, plane);
 }
 
-// "281.3 K, hidden from the model": mean of the values inside one token.
-export function tokenText(data, field, { level, time, row, column }) {
-  const values = valuesAt(data, field, { level, time });
+// Mean of a grid's values inside one token.
+function tokenMean(field, values, { row, column }) {
   const [tall, wide] = [field.grid[0] / field.shape[2], field.grid[1] / field.shape[3]];
   let sum = 0;
   for (let y = 0; y < tall; y += 1) {
     for (let x = 0; x < wide; x += 1) sum += values[(row * tall + y) * field.grid[1] + column * wide + x];
   }
-  const [low, high] = field.range[level];
+  return sum / (tall * wide);
+}
+
+// "281.3 K" and whether the token was hidden: mean of the values inside one token; "error +0.4 K" where it is known.
+export function tokenText(data, field, place) {
+  const [low, high] = field.range[place.level];
   const step = 10 ** Math.floor(Math.log10((high - low) / 80));
-  const text = Number.isFinite(sum) ? withUnits(plain(sum / (tall * wide), step), field.units) : "no value";
-  const hidden = maskAt(data, field, { level, time })[row * field.shape[3] + column] === 1;
-  return { text, hidden };
+  const mean = tokenMean(field, valuesAt(data, field, place), place);
+  const text = Number.isFinite(mean) ? withUnits(plain(mean, step), field.units) : "no value";
+  const hidden = maskAt(data, field, place)[place.row * field.shape[3] + place.column] === 1;
+  const wrong = field.error ? tokenMean(field, valuesAt(data, field, place, field.error), place) : NaN;
+  const error = Number.isFinite(wrong) ? `error ${wrong > 0 ? "+" : ""}${withUnits(plain(wrong, step), field.units)}` : "";
+  return { text, hidden, error, mean };
 }
 
 // Wind at the nearest level and time, for `drawArrows`; the longest arrow is that of the level's greatest speed.

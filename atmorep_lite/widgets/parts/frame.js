@@ -9,6 +9,8 @@ import { pageScheme, watchScheme } from "./page_scheme.js";
 //   state         what is selected, as Python's `selected`
 //   choose(some)  selects: redraws, tells Python and screen readers
 //   redraw()      draws at the next frame, once however often it is called
+//   announce()    tells screen readers the words, after a moment of rest
+//   follow(name, callback)  calls back with a further trait of Python's, at once and whenever it changes
 //   root          the node that all lies in
 // and returns
 //   nodes         what stands between heading and caption
@@ -34,6 +36,7 @@ function mount({ kind, label, build, model, el }) {
   const root = element("div", { class: `arl-widget arl-${kind}`, role: "group", "aria-label": meta.title || label },
     ...(meta.title ? [element("p", { class: "arl-heading", role: "heading", "aria-level": "3", text: meta.title })] : []),
     body, fault, live, ...(meta.caption ? [element("p", { class: "arl-foot", text: meta.caption })] : []));
+  const followed = [];
   const made = { draws: 0, waiting: null, telling: null, unsent: false, parts: null };
   root.dataset.arlScheme = pageScheme();
   el.append(root);
@@ -43,6 +46,12 @@ function mount({ kind, label, build, model, el }) {
     fault.hidden = false;
     fault.textContent = text;
     root.dataset.arlFault = "true";
+  }
+  // After a drawing that failed: another state may well be drawn.
+  function recover() {
+    body.hidden = false;
+    fault.hidden = true;
+    delete root.dataset.arlFault;
   }
   function guarded(act) {
     try {
@@ -55,7 +64,9 @@ function mount({ kind, label, build, model, el }) {
   }
   function draw() {
     made.waiting = null;
-    if (!made.parts || body.hidden || body.clientWidth === 0) return;
+    if (!made.parts) return;
+    if (body.hidden) recover();
+    if (body.clientWidth === 0) return;
     const started = performance.now();
     root.dataset.arlScheme = pageScheme();
     const style = getComputedStyle(root);
@@ -90,6 +101,12 @@ function mount({ kind, label, build, model, el }) {
     redraw();
     announce();
   }
+  function follow(name, callback) {
+    const heard = () => guarded(() => callback(model.get(name)));
+    callback(model.get(name));
+    model.on(`change:${name}`, heard);
+    followed.push([name, heard]);
+  }
 
   root.arl = {
     selected: () => structuredClone(state),
@@ -99,7 +116,9 @@ function mount({ kind, label, build, model, el }) {
     redrawMs: NaN,
   };
   if (meta.fault) fail(meta.fault);
-  else made.parts = guarded(() => build({ meta, data: ownBuffer(model.get("data")), state, choose, redraw, root }));
+  else made.parts = guarded(() => build({
+    meta, data: ownBuffer(model.get("data")), state, choose, redraw, announce, follow, root,
+  }));
   const sizes = new ResizeObserver(redraw);
   const unwatch = watchScheme(() => { root.dataset.arlScheme = pageScheme(); redraw(); });
   if (made.parts) {
@@ -109,12 +128,15 @@ function mount({ kind, label, build, model, el }) {
     draw();
   }
   model.on("change:selected", fromPython);
+  for (const event of ["beforeprint", "afterprint"]) window.addEventListener(event, draw);
   return () => {
+    for (const event of ["beforeprint", "afterprint"]) window.removeEventListener(event, draw);
     sizes.disconnect();
     unwatch();
     clearTimeout(made.telling);
     cancelAnimationFrame(made.waiting);
     model.off("change:selected", fromPython);
+    for (const [name, heard] of followed) model.off(`change:${name}`, heard);
     made.parts?.end?.();
     root.remove();
   };

@@ -7,10 +7,11 @@ import { MARGIN, prepare, strokeTwice } from "./map_layout.js";
 
 const ACROSS_HATCH = 7;
 
-// Draws everything. `map` has: layout, frame, project, coast (a path or null), field, slot, row (weights, their
-// difference from the reference's, or null), most (greatest of row's sizes), half (weight from which tokens are
-// outlined, or null), values and mask (of the slot), arrows (see `drawArrows`, or null), view, scheme, scale, inks,
-// font, query { lat, lon, size, solid }, cursor.
+// Draws everything. `map` has: layout, frame, project, coast (a path or null), field, slot, row (what `mode` says, see
+// `explorerResults`, or null), most (greatest of row's sizes), weights and half (weight from which tokens are outlined,
+// or null), values and mask (of the slot), arrows (see `drawArrows`, or null), view, scheme, scale, inks,
+// font, query { lat, lon, size, solid } or null, cursor { lat, lon } or null, overlays (functions of the context and of
+// this, optional).
 export function drawMap(canvas, map) {
   const { layout, inks } = map;
   const ctx = prepare(canvas, layout);
@@ -21,10 +22,11 @@ export function drawMap(canvas, map) {
   ctx.clip();
   ctx.fillStyle = inks.void;
   ctx.fillRect(layout.left, layout.top, layout.width, layout.height);
-  if (map.view === "field") fillValues(ctx, map, colours);
+  const valued = map.view === "field" || map.view === "error";
+  if (valued) fillValues(ctx, map, colours);
   else if (map.row) fillWeights(ctx, map, colours);
-  const empty = !map.row && map.view !== "field";
-  if (!empty) hatchHidden(ctx, map);
+  const empty = !map.row && !valued;
+  if (!empty && map.view !== "error") hatchHidden(ctx, map);
   if (map.view === "contours" && map.row) strokeContours(ctx, map);
   strokeGraticule(ctx, map);
   if (empty) ctx.globalAlpha = 0.35;
@@ -33,7 +35,10 @@ export function drawMap(canvas, map) {
   if (map.arrows && !empty) drawArrows(ctx, map);
   if (map.half !== null && map.row) outlineHalf(ctx, map);
   if (map.cursor) outlineCursor(ctx, map);
-  if (!empty) outlineQuery(ctx, map); // a message stands there
+  if (!empty) { // a message stands there
+    if (map.query) outlineQuery(ctx, map);
+    for (const overlay of map.overlays ?? []) overlay(ctx, map);
+  }
   ctx.restore();
   ctx.strokeStyle = map.asked ? inks.query : inks.frame;
   ctx.lineWidth = map.asked ? 2 : 1;
@@ -118,7 +123,7 @@ function hatchHidden(ctx, { field, mask, project, layout, inks }) {
   ctx.restore();
 }
 
-function strokeGraticule(ctx, { frame, project, layout, inks }) {
+export function strokeGraticule(ctx, { frame, project, layout, inks }) {
   const lines = graticule(frame, project, 56);
   const path = new Path2D();
   for (const { x } of lines.meridians) {
@@ -134,9 +139,9 @@ function strokeGraticule(ctx, { frame, project, layout, inks }) {
   ctx.stroke(path);
 }
 
-function labelGraticule(ctx, { frame, project, layout, inks, font }) {
+export function labelGraticule(ctx, { frame, project, layout, inks, font }) {
   const lines = graticule(frame, project, 56);
-  ctx.font = `11px ${font}`;
+  ctx.font = `${layout.text ?? 11}px ${font}`;
   ctx.fillStyle = inks.muted;
   ctx.textBaseline = "top";
   ctx.textAlign = "center";
@@ -158,11 +163,11 @@ function labelGraticule(ctx, { frame, project, layout, inks, font }) {
 }
 
 // The outline around the strongest tokens that together hold half of the softmax.
-function outlineHalf(ctx, { field, slot, row, half, project, inks }) {
+function outlineHalf(ctx, { field, slot, weights, half, project, inks }) {
   const [, times, rows, columns] = field.shape;
   const first = (slot.level * times + slot.time) * rows * columns;
   const strong = (r, c) => r >= 0 && c >= 0 && r < rows && c < columns
-    && row[first + r * columns + c] >= half;
+    && weights[first + r * columns + c] >= half;
   const down = downwards(field);
   const path = new Path2D();
   const edge = (x0, y0, x1, y1) => { path.moveTo(x0, y0); path.lineTo(x1, y1); };
@@ -180,29 +185,24 @@ function outlineHalf(ctx, { field, slot, row, half, project, inks }) {
   strokeTwice(ctx, path, inks.half, 1.6, inks.halfHalo, 4);
 }
 
-function outlineCursor(ctx, { cursor, field, project, inks }) {
-  const [dlat, dlon] = field.token;
-  const x = Math.round(project.x(cursor.lon - dlon / 2));
-  const y = Math.round(project.y(cursor.lat + dlat / 2));
+// The outline of a token whose centre is at (lat, lon), in whole pixels.
+export function boxAt(project, { lat, lon }, [dlat, dlon], inset) {
+  const x = Math.round(project.x(lon - dlon / 2));
+  const y = Math.round(project.y(lat + dlat / 2));
   const path = new Path2D();
-  path.rect(x + 0.5, y + 0.5, Math.round(project.x(cursor.lon + dlon / 2)) - x - 1,
-    Math.round(project.y(cursor.lat - dlat / 2)) - y - 1);
-  strokeTwice(ctx, path, inks.cursor, 1, inks.cursorHalo, 3);
+  path.rect(x + inset, y + inset, Math.round(project.x(lon + dlon / 2)) - x - 2 * inset,
+    Math.round(project.y(lat - dlat / 2)) - y - 2 * inset);
+  return path;
 }
+
+const outlineCursor = (ctx, { cursor, field, project, inks }) => (
+  strokeTwice(ctx, boxAt(project, cursor, field.token, 0.5), inks.cursor, 1, inks.cursorHalo, 3));
 
 // Solid where the query token itself is in view, dashed where only its place is.
 function outlineQuery(ctx, { query, project, inks }) {
-  const x = Math.round(project.x(query.lon - query.size[1] / 2));
-  const y = Math.round(project.y(query.lat + query.size[0] / 2));
-  const width = Math.round(project.x(query.lon + query.size[1] / 2)) - x;
-  const height = Math.round(project.y(query.lat - query.size[0] / 2)) - y;
-  ctx.lineJoin = "miter";
   ctx.lineCap = "butt";
   ctx.setLineDash(query.solid ? [] : [5, 3]);
-  for (const [ink, thickness] of [[inks.queryHalo, query.solid ? 6 : 5], [inks.query, query.solid ? 3.2 : 2.6]]) {
-    ctx.strokeStyle = ink;
-    ctx.lineWidth = thickness;
-    ctx.strokeRect(x, y, width, height);
-  }
+  const [line, halo] = query.solid ? [3.2, 6] : [2.6, 5];
+  strokeTwice(ctx, boxAt(project, query, query.size, 0), inks.query, line, inks.queryHalo, halo, "miter");
   ctx.setLineDash([]);
 }

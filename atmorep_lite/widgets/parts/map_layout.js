@@ -12,7 +12,8 @@ export function mapLayout(frame, width, bar) {
   const below = MARGIN.top + height + MARGIN.bottom + (frame.plane ? AXIS_NAME : 0);
   const barTop = below + BAR.gap;
   const total = bar ? barTop + BAR.height + BAR.labels : below;
-  return { left: MARGIN.left, top: MARGIN.top, width: inner, height, bar, barTop, total };
+  const text = inner > 500 ? 13 : 11; // pixels: large maps are for projectors
+  return { left: MARGIN.left, top: MARGIN.top, width: inner, height, bar, barTop, total, text };
 }
 
 // A colour bar alone.
@@ -37,8 +38,8 @@ export function prepare(canvas, layout) {
 }
 
 // A line on a halo, legible on any colour.
-export function strokeTwice(ctx, path, ink, thickness, halo, haloThickness) {
-  ctx.lineJoin = "round";
+export function strokeTwice(ctx, path, ink, thickness, halo, haloThickness, join = "round") {
+  ctx.lineJoin = join;
   ctx.strokeStyle = halo;
   ctx.lineWidth = haloThickness;
   ctx.stroke(path);

@@ -1,6 +1,12 @@
-// Light or dark: what the page around says first (book theme, JupyterLab), then what the reader's system says.
+// Light or dark: what the page around says first (book theme, JupyterLab), then what the reader's system says. What is
+// printed is light.
+
+let printed = false;
+window.addEventListener("beforeprint", () => { printed = true; });
+window.addEventListener("afterprint", () => { printed = false; });
 
 export function pageScheme() {
+  if (printed) return "light";
   const book = document.documentElement.dataset.theme;
   if (book === "dark" || book === "light") return book;
   const lab = document.body.dataset.jpThemeLight;

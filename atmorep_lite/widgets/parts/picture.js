@@ -59,10 +59,3 @@ export function pictureOf({ root, grid, cards, bar, head, foot }) {
   if (foot) write(foot, 0, tall + 12);
   return picture;
 }
-
-export function savePicture(picture, name) {
-  const link = document.createElement("a");
-  link.download = `${name}.png`;
-  link.href = picture.toDataURL("image/png");
-  link.click();
-}

@@ -46,5 +46,31 @@ export function distanceBetween(field, lat1, lon1, lat2, lon2) {
   return 2 * EARTH_RADIUS_KM * Math.asin(Math.min(1, Math.sqrt(a)));
 }
 
+// Way (north, east) from one place to another: on the sphere great-circle km along the first bearing, on a plane the
+// shortest offset.
+export function wayBetween(field, lat1, lon1, lat2, lon2) {
+  if (field.plane) {
+    const [tall, wide] = field.period || [0, 0];
+    const way = (offset, side) => { // at half the box two ways are equal: none
+      const least = shortest(offset, side);
+      return side && Math.abs(Math.abs(least) - side / 2) < 1e-5 * side ? 0 : least;
+    };
+    return [way(lat2 - lat1, tall), way(lon2 - lon1, wide)];
+  }
+  const [a, b, turn] = [radians(lat1), radians(lat2), radians(lon2 - lon1)];
+  const bearing = Math.atan2(Math.sin(turn) * Math.cos(b), Math.cos(a) * Math.sin(b) - Math.sin(a) * Math.cos(b) * Math.cos(turn));
+  const away = distanceBetween(field, lat1, lon1, lat2, lon2);
+  return [away * Math.cos(bearing), away * Math.sin(bearing)];
+}
+
+// The place [latitude, longitude] at the end of such a way.
+export function wayFrom(field, lat, lon, [north, east]) {
+  if (field.plane) return [lat + north, lon + east];
+  const [a, arc, bearing] = [radians(lat), Math.hypot(north, east) / EARTH_RADIUS_KM, Math.atan2(east, north)];
+  const b = Math.asin(Math.sin(a) * Math.cos(arc) + Math.cos(a) * Math.sin(arc) * Math.cos(bearing));
+  const turn = Math.atan2(Math.sin(bearing) * Math.sin(arc) * Math.cos(a), Math.cos(arc) - Math.sin(a) * Math.sin(b));
+  return [(b * 180) / Math.PI, lon + (turn * 180) / Math.PI];
+}
+
 export const distanceText = (field, distance) => (field.plane ? distance.toFixed(2) : `${thousands(distance)} km`);
 export const lagText = (field, lag) => (field.plane ? `${rounded(lag)} frames` : `${rounded(lag)} h`);

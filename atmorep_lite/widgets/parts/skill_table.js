@@ -15,7 +15,7 @@ export function skillTable(onChoose) {
   const head = (text, title) => element("th", { scope: "col", text, title });
   const ratioHead = head("");
   const body = element("tbody");
-  const table = element("table", { class: "arl-tm-table" }, element("thead", {}, element("tr", {}, head("field"), ratioHead,
+  const table = element("table", { class: "arl-table arl-tm-table" }, element("thead", {}, element("tr", {}, head("field"), ratioHead,
     head("spread / error", "1 if the ensemble knows its error"),
     head("small scales", "power of short waves over the true one; below 1 is too smooth"))), body);
   const none = element("p", { class: "arl-tm-none", text: "No scores yet: they come with each validation." });

@@ -1,5 +1,5 @@
 // Attention rows from queries and keys, computed for the one query, layer and head that is looked at.
-import { readFloats } from "./buffers.js";
+import { readFloats, readIntegers } from "./buffers.js";
 import { distanceBetween } from "./places.js";
 
 export const tokenCount = (field) => field.shape.reduce((product, n) => product * n, 1);
@@ -21,72 +21,102 @@ export function ravel(field, { level, time, row, column }) {
   return ((level * times + time) * rows + row) * columns + column;
 }
 
+// Decoded numbers are kept; beyond so many it begins anew.
+const MOST_DECODED = 48e6;
+
+function recently(make) {
+  const kept = new Map();
+  let size = 0;
+  return (name, ...given) => {
+    if (!kept.has(name)) {
+      const made = make(...given);
+      size += made.length;
+      if (size > MOST_DECODED) {
+        kept.clear();
+        size = made.length;
+      }
+      kept.set(name, made);
+    }
+    return kept.get(name);
+  };
+}
+
 // Returns row(queryField, keyField, query, layer, head, temperature): weights of all keys, or null where the
 // model has no such pair. `head` is a head's number, or "mean": the mean of the heads' softmaxes. `captured` are
-// the pairs of the capture or of its reference.
+// the pairs of the capture or of a reference.
 export function attentionRows(meta, captured, data) {
-  const width = meta.precision === "float32" ? 4 : 2;
+  const width = { float32: 4, float16: 2, int8: 1 }[meta.precision];
   const fields = new Map(meta.fields.map((field) => [field.name, field]));
   const pairs = new Map(captured.map((pair) => [`${pair.query}>${pair.key}`, pair]));
-  const decoded = new Map();
-
-  function once(name, make) {
-    if (!decoded.has(name)) decoded.set(name, make());
-    return decoded.get(name);
-  }
-  const positions = (field) => once(field.name, () =>
+  const positions = recently((field) =>
     readFloats(data, "float32", field.position.at, tokenCount(field) * field.position.coordinates));
-  function block(pair, part, layer, head, tokens) {
-    const size = tokens * pair.channels;
-    const at = pair[part].at + (layer * pair.heads.length + head) * size * width;
-    return once(`${pair.query}>${pair.key}.${part}.${layer}.${head}`, () =>
-      readFloats(data, meta.precision, at, size));
+
+  // Channels of `count` tokens from `first` on, of the block of one layer and head that has `tokens` tokens.
+  function decode(pair, part, block, tokens, first, count) {
+    const { channels } = pair;
+    const { at, scale } = pair[part];
+    const start = at + (block * tokens + first) * channels * width;
+    if (scale === undefined) return readFloats(data, meta.precision, start, count * channels);
+    const integers = readIntegers(data, Int8Array, start, count * channels);
+    const scales = readFloats(data, "float32", scale + 4 * (block * tokens + first), count);
+    const numbers = new Float32Array(count * channels);
+    for (let token = 0, i = 0; token < count; token += 1) {
+      for (let c = 0; c < channels; c += 1, i += 1) numbers[i] = integers[i] * scales[token];
+    }
+    return numbers;
+  }
+  const keysOf = recently(decode);
+
+  // Distance of the query from every key in the scaled coordinates of the locality bias.
+  function distancesFrom(from, query, to) {
+    const here = positions(from.name, from);
+    const there = positions(to.name, to);
+    const { coordinates } = from.position;
+    return new Float64Array(tokenCount(to)).map((_, key) => {
+      let square = 0;
+      for (let c = 0; c < coordinates; c += 1) square += (here[query * coordinates + c] - there[key * coordinates + c]) ** 2;
+      return Math.sqrt(square);
+    });
   }
 
-  function addSoftmax(out, share, pair, query, layer, head, temperature) {
-    const from = fields.get(pair.query);
-    const to = fields.get(pair.key);
-    const keys = tokenCount(to);
-    const channels = pair.channels;
-    const q = block(pair, "q", layer, head, tokenCount(from));
-    const k = block(pair, "k", layer, head, keys);
-    const slope = pair.slope[layer][head];
-    const here = positions(from);
-    const there = positions(to);
-    const coordinates = from.position.coordinates;
-    const scores = new Float64Array(keys);
+  function addSoftmax(out, share, { q, k, slope, away }, temperature) {
+    const channels = q.length;
     const root = Math.sqrt(channels);
+    const scores = new Float64Array(out.length);
     let greatest = -Infinity;
-    for (let key = 0; key < keys; key += 1) {
+    for (let key = 0, at = 0; key < scores.length; key += 1) {
       let score = 0;
-      for (let c = 0; c < channels; c += 1) score += q[query * channels + c] * k[key * channels + c];
+      for (let c = 0; c < channels; c += 1, at += 1) score += q[c] * k[at];
       score /= root;
-      if (slope !== 0) {
-        let square = 0;
-        for (let c = 0; c < coordinates; c += 1) {
-          square += (here[query * coordinates + c] - there[key * coordinates + c]) ** 2;
-        }
-        score -= slope * Math.sqrt(square);
-      }
+      if (away) score -= slope * away[key];
       scores[key] = score;
       if (score > greatest) greatest = score;
     }
     let total = 0;
-    for (let key = 0; key < keys; key += 1) {
+    for (let key = 0; key < scores.length; key += 1) {
       scores[key] = Math.exp((scores[key] - greatest) / temperature);
       total += scores[key];
     }
-    for (let key = 0; key < keys; key += 1) out[key] += (share * scores[key]) / total;
+    for (let key = 0; key < scores.length; key += 1) out[key] += (share * scores[key]) / total;
   }
 
   function row(queryField, keyField, query, layer, head, temperature) {
-    const pair = pairs.get(`${queryField}>${keyField}`);
+    const name = `${queryField}>${keyField}`;
+    const pair = pairs.get(name);
     if (!pair) return null;
     const depth = meta.layers.indexOf(layer);
     const heads = head === "mean" || !pair.heads.includes(head)
       ? pair.heads.map((_, index) => index) : [pair.heads.indexOf(head)];
-    const out = new Float64Array(tokenCount(fields.get(keyField)));
-    for (const index of heads) addSoftmax(out, 1 / heads.length, pair, query, depth, index, temperature);
+    const [from, to] = [fields.get(queryField), fields.get(keyField)];
+    const [asked, keys] = [tokenCount(from), tokenCount(to)];
+    const away = heads.some((index) => pair.slope[depth][index] !== 0) ? distancesFrom(from, query, to) : null;
+    const out = new Float64Array(keys);
+    for (const index of heads) {
+      const block = depth * pair.heads.length + index;
+      const q = decode(pair, "q", block, asked, query, 1);
+      const k = keysOf(`${name} ${block}`, pair, "k", block, keys, 0, keys);
+      addSoftmax(out, 1 / heads.length, { q, k, slope: pair.slope[depth][index], away }, temperature);
+    }
     return out;
   }
   return { row, pair: (queryField, keyField) => pairs.get(`${queryField}>${keyField}`) || null };

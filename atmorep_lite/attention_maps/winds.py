@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atmorep_lite.attention_maps import AttentionCapture, CapturedField
+from atmorep_lite.attention_maps.captured import AttentionCapture, CapturedField
 
 EASTWARD, NORTHWARD, SPIN = "u_component_of_wind", "v_component_of_wind", "vorticity"
 

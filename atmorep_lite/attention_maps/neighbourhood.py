@@ -1,0 +1,126 @@
+"""One neighbourhood around a place, cut out of data as a model shall see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from atmorep_lite.config import ModelConfig
+from atmorep_lite.data.normalisation import Normalizer
+from atmorep_lite.data.sampling import Neighbourhoods, Place
+from atmorep_lite.errors import UserError
+from atmorep_lite.layout import dates
+from atmorep_lite.masking import forecast_masks
+from atmorep_lite.model import AtmoRep
+from atmorep_lite.tokens import FieldTokens
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """One neighbourhood, and what is needed to put its tokens back on the map.
+
+    Attributes
+    ----------
+    tokens
+        By field, batch axis of one, with the mask that the model is to see.
+    static
+        ``[1, channel, latitude, longitude]``.
+    data
+        The record that it was cut from.
+    place
+        First step, row and column in the record.
+    time
+        [time] datetime64 of every step, also of those beyond the record.
+    known
+        Number of steps that were read; later ones hold zeros, and are hidden.
+    normalizer
+        The model's.
+    units
+        Of each field's physical values.
+    """
+
+    tokens: dict[str, FieldTokens]
+    static: Tensor
+    data: Neighbourhoods
+    place: Place
+    time: np.ndarray
+    known: int
+    normalizer: Normalizer
+    units: dict[str, str]
+
+
+def neighbourhood(
+    model: AtmoRep,
+    dataset: xr.Dataset,
+    time: str | np.datetime64,
+    *,
+    latitude: float,
+    longitude: float,
+    forecast: bool = True,
+) -> Neighbourhood:
+    """The neighbourhood around a place, for the functions that need a model and its ``tokens``.
+
+    Parameters are those of :func:`~atmorep_lite.attention_maps.capture_attention`, and so are the tokens.
+
+    Raises
+    ------
+    UserError
+        If the time is not in the data or has too little history, or the model has no normalisation.
+    """
+    if model.normalizer is None or model.run_config is None:
+        raise UserError(
+            "the model has no normalisation; load it with AtmoRep.from_pretrained or train it with train()"
+        )
+    config = model.config
+    steps, height, width = config.extent
+    slots = model.run_config.masking.forecast_slots if forecast else 0
+    known = steps - slots * config.fields[0].token_size[0]
+    data = Neighbourhoods(dataset, config, model.normalizer, least_steps=known)
+    place = _place(data, dates(time)[0], known, latitude, longitude, (height, width))
+    batch = data.batch([place], known_steps=known)
+    tokens = batch.tokens
+    if slots:
+        masks = forecast_masks(config.fields, 1, slots)
+        tokens = {name: replace(field, mask=masks[name]) for name, field in tokens.items()}
+    times = data.time[place.step] + (data.time[1] - data.time[0]) * np.arange(steps)
+    units = {n: str(dataset[n].attrs.get("units", "")) if n in dataset else "" for n in config.names}
+    return Neighbourhood(tokens, batch.static, data, place, times, known, model.normalizer, units)
+
+
+def refuse_context(config: ModelConfig) -> None:
+    """Raise ``UserError`` where a model sees tokens outside of the neighbourhood, which no map can show."""
+    if wider := [f.name for f in config.fields if f.context is not None]:
+        raise UserError(
+            f"{', '.join(wider)} attends to context tokens outside of the neighbourhood, which a map cannot "
+            "show; capture a model without FieldConfig.context"
+        )
+
+
+def _place(
+    data: Neighbourhoods,
+    time: np.datetime64,
+    known: int,
+    latitude: float,
+    longitude: float,
+    size: tuple[int, int],
+) -> Place:
+    found = np.flatnonzero(data.time == time)
+    if not len(found):
+        raise UserError(
+            f"the data hold no state at {str(time)[:16]}; "
+            f"they cover {str(data.time[0])[:16]} to {str(data.time[-1])[:16]}"
+        )
+    if found[0] < known - 1:
+        raise UserError(f"the model needs the {known} states up to {str(time)[:16]}; choose a later time")
+    height, width = size
+    row = int(np.abs(data.latitude - latitude).argmin()) - height // 2
+    column = int(np.abs((data.longitude - longitude + 180.0) % 360.0 - 180.0).argmin()) - width // 2
+    row = min(max(row, 0), len(data.latitude) - height)
+    if data.spans_globe:
+        column %= len(data.longitude)
+    else:
+        column = min(max(column, 0), len(data.longitude) - width)
+    return Place(int(found[0]) - known + 1, row, column)

@@ -1,0 +1,1 @@
+"""Explorers to copy: whole ones, as short as they can be."""

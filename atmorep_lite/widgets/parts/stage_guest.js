@@ -1,0 +1,43 @@
+// Another explorer on the stage: its own module and style, run from the very text that Python sent (no request).
+import { element } from "./controls.js";
+
+const GUEST_STYLE = ":is(.arl-root, .arl-widget) { border: 0; padding: 0; }";
+
+// `node` to be placed on the page; `take(guest, data)` shows another one, once its numbers are there too.
+export function stageGuest(fail) {
+  const style = element("style");
+  const host = element("div");
+  const node = element("div", { class: "arl-guest" });
+  node.attachShadow({ mode: "open" }).append(style, host); // its style and the stage's stay apart
+  const made = { number: 0, end: null, modules: new Map() };
+
+  async function moduleOf(source) {
+    if (!made.modules.has(source)) {
+      const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+      made.modules.set(source, import(address).finally(() => URL.revokeObjectURL(address)));
+    }
+    return (await made.modules.get(source)).default;
+  }
+  async function take(guest, data) {
+    if (!guest.number || guest.number === made.number || data.byteLength !== guest.size) return;
+    made.number = guest.number;
+    try {
+      const { render } = await moduleOf(guest.module);
+      if (made.number !== guest.number) return; // a later one has come meanwhile
+      made.end?.();
+      host.replaceChildren();
+      style.textContent = `${guest.style}\n${GUEST_STYLE}`;
+      const state = { meta: guest.meta, selected: guest.selected, data };
+      const model = {
+        get: (name) => state[name],
+        set: (name, value) => { state[name] = value; },
+        save_changes() {}, on() {}, off() {},
+      };
+      made.end = await render({ model, el: host });
+    } catch (error) {
+      console.error(error);
+      fail(`The attention explorer cannot be shown here: ${error.message}`);
+    }
+  }
+  return { node, take, number: () => made.number, end: () => made.end?.() };
+}

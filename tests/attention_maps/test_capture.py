@@ -1,0 +1,96 @@
+"""Neighbourhoods and captures: the very tokens, masks by hand, and errors where the truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from atmorep_lite.attention_maps import as_capture, capture_attention, neighbourhood
+from atmorep_lite.errors import UserError
+from atmorep_lite.model import AtmoRep
+from tests.tiny import HEAT, WIND, coupled_fields, ready_model, tiny_model, wave
+
+PLACE = {"latitude": 45.0, "longitude": 5.0}
+
+
+@pytest.fixture(scope="module")
+def data():
+    record = wave(times=10, names=(WIND, HEAT))
+    rng = np.random.default_rng(0)
+    return record.copy(data={n: v + rng.normal(size=v.shape) for n, v in record.data_vars.items()})
+
+
+@pytest.fixture(scope="module")
+def model(data) -> AtmoRep:
+    return ready_model(tiny_model(*coupled_fields(), locality=0.4), data)
+
+
+def test_the_future_of_a_neighbourhood_is_not_read(model: AtmoRep, data) -> None:
+    cube = neighbourhood(model, data, data.time.values[5], **PLACE)
+    assert (
+        cube.known == 4
+        and cube.tokens[WIND].mask[0, :, -1].all()
+        and not cube.tokens[WIND].mask[0, :, :-1].any()
+    )
+    assert (cube.tokens[WIND].values[:, :, -1] == 0).all() and (
+        cube.tokens[HEAT].values[:, :, -2:] == 0
+    ).all()
+    whole = neighbourhood(model, data, data.time.values[7], **PLACE, forecast=False)
+    assert not any(t.mask.any() for t in whole.tokens.values())
+    torch.testing.assert_close(whole.tokens[WIND].values[:, :, :-1], cube.tokens[WIND].values[:, :, :-1])
+
+
+def test_error_is_the_prediction_minus_the_data(model: AtmoRep, data) -> None:
+    capture = capture_attention(model, data, data.time.values[5], **PLACE)
+    cube = neighbourhood(model, data, data.time.values[5], **PLACE)
+    for name, tt in ((WIND, 2), (HEAT, 1)):
+        field = capture.fields[name]
+        assert field.error is not None and field.error.shape == field.values.shape
+        truth = (
+            data[name].sel(level=list(field.level)).transpose("level", "time", "latitude", "longitude").values
+        )
+        rows = slice(cube.place.row, cube.place.row + field.values.shape[2])
+        columns = (cube.place.column + np.arange(field.values.shape[3])) % data.sizes["longitude"]
+        ends = cube.place.step + tt - 1 + tt * np.arange(len(field.time))
+        expected = field.values - truth[:, ends, rows][..., columns]
+        hidden = np.repeat(np.repeat(field.mask, field.values.shape[2] // field.mask.shape[2], 2),
+                           field.values.shape[3] // field.mask.shape[3], 3)  # fmt: skip
+        np.testing.assert_allclose(field.error[hidden], expected[hidden], atol=1e-3)
+        assert np.isnan(field.error[~hidden]).all() and np.abs(expected[~hidden]).max() < 1e-3
+        assert hidden.any() and np.abs(expected[hidden]).max() > 0.1
+
+
+def test_no_error_beyond_the_record_and_none_without_hidden_tokens(model: AtmoRep, data) -> None:
+    last = capture_attention(model, data, data.time.values[-1], **PLACE)
+    seen = capture_attention(model, data, data.time.values[-1], **PLACE, forecast=False)
+    assert all(f.error is None for c in (last, seen) for f in c.fields.values())
+
+
+def test_a_capture_of_a_pass_with_masks_by_hand(model: AtmoRep, data) -> None:
+    cube = neighbourhood(model, data, data.time.values[7], **PLACE, forecast=False)
+    mask = torch.zeros_like(cube.tokens[HEAT].mask)
+    mask[0, 0, 2, 1, 0] = True
+    cube = replace(cube, tokens=cube.tokens | {HEAT: replace(cube.tokens[HEAT], mask=mask)})
+    trace: dict = {}
+    with torch.no_grad():
+        predictions = model(cube.tokens, cube.static, trace=trace)
+    capture = as_capture(model, cube, predictions, trace)
+    field = capture.fields[HEAT]
+    assert (
+        field.mask.sum() == 1 and np.isfinite(field.error).sum() == 4 and capture.fields[WIND].error is None
+    )
+    normal = predictions[HEAT].mean - cube.tokens[HEAT].values
+    scale = float(model.normalizer.std[HEAT].sel(level=850))
+    np.testing.assert_allclose(
+        field.error[np.isfinite(field.error)], scale * normal[mask].flatten(), atol=1e-3
+    )
+
+
+def test_mistakes_are_explained(model: AtmoRep, data) -> None:
+    with pytest.raises(UserError, match="no normalisation"):
+        neighbourhood(AtmoRep(model.config), data, data.time.values[5], **PLACE)
+    with pytest.raises(UserError, match="needs the 4 states"):
+        neighbourhood(model, data, data.time.values[1], **PLACE)
