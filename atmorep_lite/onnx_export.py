@@ -2,13 +2,15 @@
 
 The file holds one function, here with the shapes of ``VortexFormer.from_pretrained("vortices")``:
 
-==============  =============  =====================  ======================================================
-input           ``frames``     ``[3, y, x]``          vorticity at t-2, t-1, t
-..              ``hidden``     ``[token]``            1 where no other token may look, else 0
-..              ``heads``      ``[layer, head]``      1 for a head that is heard, 0 for a silent one
-output          ``forecast``   ``[y, x]``             vorticity at t+1
-..              ``attention``  ``[layer, head, q, k]``  weights; each row sums to 1
-==============  =============  =====================  ======================================================
+==========  =============  =========================  ====================================================
+direction   name           shape                      what
+==========  =============  =========================  ====================================================
+input       ``frames``     ``[3, y, x]``              vorticity at t-2, t-1, t
+input       ``hidden``     ``[token]``                1 where no other token may look, else 0
+input       ``heads``      ``[layer, head]``          1 for a head that is heard, 0 for a silent one
+output      ``forecast``   ``[y, x]``                 vorticity at t+1
+output      ``attention``  ``[layer, head, q, k]``    weights; each row sums to 1
+==========  =============  =========================  ====================================================
 
 The model was not trained with hidden tokens.  Hiding is therefore done inside attention: the score of a
 hidden key is lowered so far that its weight is zero, for all queries but its own, and the weights of the

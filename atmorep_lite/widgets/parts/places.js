@@ -5,7 +5,7 @@ import { minus, plain } from "./colour.js";
 const EARTH_RADIUS_KM = 6371;
 const radians = (degrees) => (degrees * Math.PI) / 180;
 const rounded = (value) => minus(String(Math.round(value * 10) / 10 + 0));
-const thousands = (km) => plain(Math.round(km / 10) * 10).replace(/(\d)(\d{3})$/, "$1\u2009$2");
+const thousands = (km) => plain(Math.round(km / 10) * 10).replace(/(\d)(\d{3})$/, "$1\u202f$2");
 
 export const nearest = (values, wanted) => values.reduce(
   (best, value, i) => (Math.abs(value - wanted) < Math.abs(values[best] - wanted) ? i : best), 0);
@@ -72,5 +72,5 @@ export function wayFrom(field, lat, lon, [north, east]) {
   return [(b * 180) / Math.PI, lon + (turn * 180) / Math.PI];
 }
 
-export const distanceText = (field, distance) => (field.plane ? distance.toFixed(2) : `${thousands(distance)} km`);
+export const distanceText = (field, distance) => (field.plane ? distance.toFixed(2) : `${thousands(distance)}\u00a0km`);
 export const lagText = (field, lag) => (field.plane ? `${rounded(lag)} frames` : `${rounded(lag)} h`);
