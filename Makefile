@@ -14,7 +14,7 @@ book test bench: export OMP_NUM_THREADS ?= 2
 .PHONY: help book test lab app lecture student demo bench clean
 
 CHAPTER ?= attention
-BENCH ?= losses masking sampler speed gap_filling parts positions context token_sizes coupling
+BENCH ?= losses masking sampler speed gap_filling parts positions context token_sizes coupling attention_numbers explorer live_app
 
 help: ## this list
 	@echo "AtmoRep-lite"

@@ -6,19 +6,22 @@ Chromium; the mouse moves from token to token over the query's map, so that ever
 draws all maps.  Times are taken in the page: from the time stamp of the mouse's event until the picture is
 drawn, and until the next frame begins, when it has been handed to the screen.
 
-    python -m benchmarks.explorer                       # about 1 minute; needs chromium and chromedriver
-    python -m benchmarks.explorer --channels 8 --moves 10
+    python benchmarks/explorer.py                       # about 1 minute; needs chromium and chromedriver
+    python benchmarks/explorer.py --channels 8 --moves 10
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from selenium.webdriver.remote.webdriver import WebDriver
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
 from atmorep_lite.widgets import AttentionExplorer

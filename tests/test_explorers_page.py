@@ -71,6 +71,22 @@ def test_the_zonal_mean_is_that_of_the_data(browser: WebDriver, tmp_path: Path) 
 
 def test_a_field_without_levels_is_told() -> None:
     explorer = ZonalMean(open_sample().land_sea_mask)
-    assert explorer.fault == "The field has no levels: give [time, level, latitude, longitude]."
+    assert explorer.fault == "The field has no levels, or gaps: give [time, level, latitude, longitude]."
     with pytest.raises(UserError, match="no levels"):
         explorer.to_html("never.html")
+
+
+def test_the_zonal_mean_tells_what_it_cannot_draw() -> None:
+    sample = open_sample()
+    wind = sample.u_component_of_wind.isel(time=[0]).load()
+    for wrong in (sample, wind.isel(level=0, drop=True), wind.where(wind.level > 500)):
+        assert "no levels, or gaps" in str(ZonalMean(wrong).fault)  # type: ignore[arg-type]
+
+
+def test_a_field_of_one_value_is_a_level_line(browser: WebDriver, tmp_path: Path) -> None:
+    calm = 0 * open_sample().u_component_of_wind.isel(time=[0]).load() + 3.0
+    browser.get(ZonalMean(calm.rename("u_component_of_wind")).to_html(tmp_path / "calm.html").as_uri())
+    wait_for(lambda: browser.execute_script(f"return {ROOT_OF_PAGE}?.dataset.arlDraws"))
+    drawn = browser.execute_script("return document.querySelector('.arl-curve').getAttribute('d')")
+    heights = {point.split(" ")[1] for point in re.split("[ML]", drawn)[1:]}
+    assert "NaN" not in drawn and len(heights) == 1

@@ -51,11 +51,11 @@ def explore(given: Answer, look: Look) -> AttentionExplorer:
     Raises
     ------
     UserError
-        If the look names what is not there, or the model's attention cannot be shown.
+        If the look names what is not there or a place off the map, or the model's attention cannot be shown.
     """
     explorer = AttentionExplorer(given.capture())
-    if fault := getattr(explorer, "fault", None):
-        raise UserError(fault)
+    explorer.check()
+    _count_as_stage(explorer, float(given.stage.hours[-1]))
     plain = ("layer", "head", "coupling_head", "key_level", "temperature", "view", "scale", "arrows")
     wanted: dict[str, Any] = {name: getattr(look, name) for name in plain if getattr(look, name) is not None}
     config = given.stage.network.config
@@ -68,16 +68,24 @@ def explore(given: Answer, look: Look) -> AttentionExplorer:
         wanted["key_hours"] = _explorer_hours(explorer, name)[slot]
     wanted["query_field"] = name
     hours = given.stage.hours[-1] if look.hours is None else _inside(given, look.hours)
-    north, east = given.latitude.mean(), given.longitude.mean()
+    north = float(given.latitude.mean() if look.latitude is None else look.latitude)
+    east = float(given.longitude.mean() if look.longitude is None else look.longitude)
+    _check_place(given, north, east)
     wanted["query"] = explorer.token(
         name,
-        latitude=float(north if look.latitude is None else look.latitude),
-        longitude=float(east if look.longitude is None else look.longitude),
+        latitude=north,
+        longitude=east,
         level=look.level,
         hours=_explorer_hours(explorer, name)[slot_of(given.stage, hours, f)],
     )
     explorer.selected = wanted
     return explorer
+
+
+def release(explorer: AttentionExplorer) -> None:
+    """Forget an explorer that has been sent or tried: ipywidgets keeps every widget that is not closed."""
+    explorer.layout.close()
+    explorer.close()
 
 
 def _inside(given: Answer, hour: float) -> float:
@@ -87,6 +95,32 @@ def _inside(given: Answer, hour: float) -> float:
     return hour
 
 
+def _check_place(given: Answer, north: float, east: float) -> None:
+    """Raise `UserError` where a place lies off the map."""
+    spacing = abs(float(given.latitude[1] - given.latitude[0]))
+    top, bottom = given.latitude.max() + spacing / 2, given.latitude.min() - spacing / 2
+    left, right = given.longitude[0] - spacing / 2, given.longitude[-1] + spacing / 2
+    if not bottom <= north <= top or (east - left) % 360.0 > right - left:
+        raise UserError(
+            f"attention: the place {north:g}, {east:g} lies off the map, which reaches from latitude "
+            f"{bottom:.1f} to {top:.1f} and from longitude {left:.1f} to {right:.1f}"
+        )
+
+
+def _count_as_stage(explorer: AttentionExplorer, newest: float) -> None:
+    """Let the explorer count hours as the stage does, where its newest token stands at ``newest``."""
+    meta = dict(explorer.meta)
+
+    def later(one: dict[str, Any]) -> dict[str, Any]:
+        return {**one, "hours": [hour + newest for hour in one["hours"]]}
+
+    meta["fields"] = [later(field) for field in meta["fields"]]
+    if "wind" in meta:
+        meta["wind"] = later(meta["wind"])
+    explorer.meta = meta
+    explorer.selected = {"key_hours": explorer.selected["key_hours"] + newest}
+
+
 def _explorer_hours(explorer: AttentionExplorer, name: str) -> np.ndarray:
-    """[slot] hours of a field's tokens as the explorer counts them."""
+    """[slot] hours at which a field's tokens stand, the last of each slot."""
     return next(field["hours"] for field in explorer.meta["fields"] if field["name"] == name)

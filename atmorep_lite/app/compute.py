@@ -70,6 +70,11 @@ class Answer:
         """[x] degrees east, ascending, past 360 where the neighbourhood lies across it."""
         return _longitude(self.cube)
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything is hidden that the model predicts."""
+        return any(self.hidden[name].any() for name in self.stage.network.predicted)
+
     def shown(self, name: str) -> Shown:
         """One field in physical units, made when it is first asked for."""
         known = check_field(self.stage, name)
@@ -128,7 +133,7 @@ def answer(stage: Stage, question: Question) -> Answer:
     Raises
     ------
     UserError
-        If the time is not in the data, a stroke names what is not there, or nothing or everything is hidden.
+        If the time is not in the data, a stroke names what is not there, or everything is hidden.
     """
     cube = stage.cut(question.time, question.latitude, question.longitude)
     hidden = masks(stage, question.task, question.strokes, _latitude(cube), _longitude(cube))

@@ -93,7 +93,7 @@ def masks(
     Raises
     ------
     UserError
-        If a stroke names what is not there, nothing is hidden of what the model predicts, or all of it.
+        If a stroke names what is not there, or everything is hidden.
     """
     config = stage.network.config
     hidden = {f.name: _of_task(stage, task, f) for f in config.fields}
@@ -106,10 +106,6 @@ def masks(
                 rng = np.random.default_rng([stroke.seed, number, config.names.index(f.name)])
                 chosen &= rng.random(chosen.shape) < stroke.part
             hidden[f.name][chosen] = not stroke.show
-    if not any(hidden[name].any() for name in stage.network.predicted):
-        raise UserError(
-            "nothing is hidden, so there is nothing to predict: paint on a map, or choose another task"
-        )
     if all(mask.all() for mask in hidden.values()):
         raise UserError("everything is hidden, so the model sees nothing: show some tokens again")
     return hidden

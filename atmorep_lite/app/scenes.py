@@ -16,7 +16,6 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -24,24 +23,21 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
-from atmorep_lite.app.attention import Look, explore
+from atmorep_lite.app.attention import Look, explore, release
 from atmorep_lite.app.compute import Question, answer
 from atmorep_lite.app.hiding import Stroke, Task, check, check_field
+from atmorep_lite.app.reading import OnceLoader, as_text, problem_words
 from atmorep_lite.app.stage import Stage, open_stage
 from atmorep_lite.config.base import Strict
-from atmorep_lite.config.files import first_problem
 from atmorep_lite.errors import UserError
 
+LONG_NAME, LONG_TEXT = 60, 160  # characters
 SHIPPED = Path(__file__).with_name("scenes.yaml")
 Card = Literal[
     "seen", "prediction", "truth", "error", "spread", "held", "held_error", "convolution", "members"
 ]  # fmt: skip
 CARDS: tuple[Card, ...] = get_args(Card)
 _FIRST_CARDS: tuple[Card, ...] = ("seen", "prediction", "truth", "error")
-
-
-def _as_text(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, date) else value  # YAML reads dates on its own
 
 
 class Scene(Strict):
@@ -74,7 +70,7 @@ class Scene(Strict):
     text: str = ""
     data: str = "sample"
     model: str = "demo"
-    time: Annotated[str | None, BeforeValidator(_as_text)] = None
+    time: Annotated[str | None, BeforeValidator(as_text)] = None
     latitude: Annotated[float, Field(ge=-90, le=90)] = 45.0
     longitude: Annotated[float, Field(ge=-180, le=360)] = 320.0
     task: Task = "forecast"
@@ -145,8 +141,8 @@ def faults(scene: Scene, *, rehearse: bool = True) -> list[str]:
     tries: list[Callable[[], object]] = [
         scene.question,
         partial(field_of, scene),
-        partial(_check_hours, scene, stage),
-        partial(_check_member, scene, stage),
+        partial(check_hours, scene, stage),
+        partial(check_member, scene, stage),
         *(partial(check, stage, stroke) for stroke in scene.hide),
     ]
     return _failures(tries) or (_failures([partial(_rehearse, scene, stage)]) if rehearse else [])
@@ -175,7 +171,8 @@ def _series(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
 
 
-def _check_hours(scene: Scene, stage: Stage) -> None:
+def check_hours(scene: Scene, stage: Stage) -> None:
+    """Raise `UserError` unless the data have a state at the scene's hour."""
     if scene.hours not in stage.hours:
         raise UserError(
             f"there is no state at {scene.hours:g} hours; choose one of "
@@ -183,7 +180,8 @@ def _check_hours(scene: Scene, stage: Stage) -> None:
         )
 
 
-def _check_member(scene: Scene, stage: Stage) -> None:
+def check_member(scene: Scene, stage: Stage) -> None:
+    """Raise `UserError` unless the model has the scene's member."""
     members = stage.network.config.members
     if scene.member != "mean" and scene.member > members:
         raise UserError(f"there is no member {scene.member}; choose 1 to {members}, or mean")
@@ -192,8 +190,10 @@ def _check_member(scene: Scene, stage: Stage) -> None:
 def _rehearse(scene: Scene, stage: Stage) -> None:
     given = answer(stage, scene.question())
     given.shown(field_of(scene)[0])
+    if scene.hide and not given.asks:
+        raise UserError("nothing is hidden on this map, so there is nothing to predict: mend or remove hide")
     if scene.attention is not None:
-        explore(given, scene.attention)
+        release(explore(given, scene.attention))
 
 
 def _failures(tries: Sequence[Callable[[], object]]) -> list[str]:
@@ -206,17 +206,31 @@ def _failures(tries: Sequence[Callable[[], object]]) -> list[str]:
     return found
 
 
+def long_words(scenes: Sequence[Scene]) -> list[str]:
+    """What will hardly fit on the screen, in sentences."""
+    found = []
+    for number, scene in enumerate(scenes, 1):
+        for key, words, most in (("name", scene.name, LONG_NAME), ("text", scene.text, LONG_TEXT)):
+            if len(words) > most:
+                long = f"{key} has {len(words)} characters"
+                found.append(f"scene {number}: {long}; more than {most} hardly fit on the screen")
+    return found
+
+
 def _tree(source: Path) -> dict[str, Any]:
     """The file as nested dictionaries, with a list of scenes that is not empty."""
     if not source.is_file():
         raise UserError(f"there is no file of scenes {str(source)!r}; check its name")
     try:
-        tree = yaml.safe_load(source.read_text(encoding="utf-8"))
+        tree = yaml.load(source.read_text(encoding="utf-8"), OnceLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+        words = " ".join(str(error).split()).replace('in "<unicode string>", line', "at line")
+        raise UserError(f"{source} is not valid YAML: {words}") from error
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("scenes"), list) or not tree["scenes"]:
         raise UserError(f"{source} must hold the key scenes, a list of them, and may hold the key common")
-    if unknown := sorted(set(tree) - {"common", "scenes"}):
+    if unknown := sorted(str(key) for key in set(tree) - {"common", "scenes"}):
         raise UserError(f"{source} has the unknown key {unknown[0]}; only common and scenes stand at its top")
     if not isinstance(tree.get("common") or {}, dict):
         raise UserError(f"{source}: common should be a section of keys, {{key: value, ...}}")
@@ -230,9 +244,11 @@ def _parsed(tree: dict[str, Any], title: str, problems: _Problems) -> Scene | No
         try:
             return Scene.model_validate(tree)
         except ValidationError as error:
-            problems.add(title, first_problem(error, Scene))
             first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-            if not _leave_out(tree, first["loc"]):
+            problems.add(title, problem_words(error, Scene))
+            if first["loc"] == ("name",) and "name" in tree:
+                tree["name"] = title
+            elif not _leave_out(tree, first["loc"]):
                 return None
 
 

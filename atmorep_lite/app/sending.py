@@ -71,6 +71,7 @@ def as_sent(given: Answer, name: str, number: int) -> tuple[dict[str, Any], byte
         "at": at,
         "scores": _plain(scores(shown, given.latitude), factor),
         "task": given.question.task,
+        "asks": given.asks,
         "painted": len(given.question.strokes),
         "fields": [{"value": one, "label": long_name(one)} for one in stage.network.config.names],
         "times": [str(time)[:16] for time in times],

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from atmorep_lite.app.attention import Look, explore
+from atmorep_lite.app.attention import Look, explore, release
 from atmorep_lite.app.compute import Answer, answer
-from atmorep_lite.app.scenes import CARDS, Scene, field_of
+from atmorep_lite.app.reading import problem_words
+from atmorep_lite.app.scenes import CARDS, Scene, check_hours, check_member, field_of
 from atmorep_lite.app.sending import as_scene, as_sent
-from atmorep_lite.config.files import first_problem
 from atmorep_lite.data.samples import SAMPLES, sample_path
 from atmorep_lite.errors import UserError
 from atmorep_lite.widgets.stage_map import StageMap
@@ -68,18 +68,27 @@ class Session:
         try:
             if any(wanted[key] != self._last[key] for key in ("scene", "visit")):
                 number = min(max(int(wanted["scene"]), 0), len(self.scenes) - 1)
-                wanted = as_state(self.scenes[number], number) | {"visit": wanted["visit"]}
+                counts = {key: wanted[key] for key in ("visit", "asked")}
+                wanted = as_state(self.scenes[number], number) | counts
             self._show(wanted)
         except UserError as error:
-            self._regret(str(error))
+            self._regret(str(error), wanted)
         except Exception as error:  # whatever it is: the class sees a sentence
             _log.debug("a question failed", exc_info=True)
-            self._regret(f"This could not be shown ({type(error).__name__}); the picture is the one before.")
+            words = f"This could not be shown ({type(error).__name__}); the picture is the one before."
+            self._regret(words, wanted)
 
     def _show(self, wanted: dict[str, Any]) -> None:
         """Ask, and send what comes back; raises before anything has changed on the page."""
         scene = _as_scene(wanted, self.scenes)
-        given = answer(scene.stage(), scene.question())
+        stage = scene.stage()
+        if self._last and wanted["model"] != self._last["model"]:  # which may have other members and hours
+            hours = min(stage.hours, key=lambda hour: abs(hour - scene.hours))
+            wanted |= {"member": "mean", "hours": hours}
+            scene = _as_scene(wanted, self.scenes)
+        check_hours(scene, stage)
+        check_member(scene, stage)
+        given = answer(stage, scene.question())
         name, level = field_of(scene)
         wanted |= {"field": name, "level": level, "time": given.question.time[:16]}
         explorer = None
@@ -91,8 +100,10 @@ class Session:
         last, self._last = self._last, wanted
         if explorer is not None:
             self.stage_map.send_guest(explorer)
+            release(explorer)
         self._turn += 1
-        told = {"turn": self._turn, "fault": "", "scene": as_scene(_scene_keys(wanted, self.scenes))}
+        scene_text = as_scene(_scene_keys(wanted, self.scenes))
+        told = {"turn": self._turn, "fault": "", "scene": scene_text, "stands": wanted}
         if not last or any(last[key] != wanted[key] for key in _ASKED):
             self._number += 1
             sent, numbers = as_sent(given, name, self._number)
@@ -102,10 +113,13 @@ class Session:
         if wanted != self.stage_map.selected:
             self.stage_map.selected = wanted
 
-    def _regret(self, words: str) -> None:
+    def _regret(self, words: str, wanted: Mapping[str, Any]) -> None:
         """Say what is wrong; what the page shows stays, and so do its controls."""
         self._turn += 1
-        self.stage_map.answer = {**self.stage_map.answer, "turn": self._turn, "fault": words}
+        counts = {key: wanted.get(key, self._last[key]) for key in ("visit", "asked")}
+        self._last = self._last | counts
+        told = {"turn": self._turn, "fault": words, "stands": self._last}
+        self.stage_map.answer = {**self.stage_map.answer, **told}
         self.stage_map.selected = dict(self._last)
 
 
@@ -116,6 +130,7 @@ def as_state(scene: Scene, number: int) -> dict[str, Any]:
     name, level = field_of(scene)
     state |= {"field": name, "level": level, "time": scene.question().time[:16], "scene": number}
     state["visit"] = 0  # counts up where a scene is shown afresh
+    state["asked"] = 0  # counts the page's choices: of an old one's echo the page takes nothing over
     state["view"] = "maps" if scene.attention is None else "attention"
     state["brush"] = {"levels": "all", "hours": "this", "fields": "all"}
     return state
@@ -138,7 +153,7 @@ def _as_scene(state: Mapping[str, Any], scenes: Sequence[Scene]) -> Scene:
     try:
         return Scene.model_validate(_scene_keys(state, scenes))
     except ValidationError as error:
-        raise UserError(first_problem(error, Scene)) from error
+        raise UserError(problem_words(error, Scene)) from error
 
 
 def _scene_keys(state: Mapping[str, Any], scenes: Sequence[Scene]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,7 @@ from atmorep_lite.data.samples import SAMPLES, open_sample
 from atmorep_lite.errors import UserError
 from atmorep_lite.layout import dates, is_simulated
 from atmorep_lite.model import AtmoRep
+from atmorep_lite.training.checkpoint import PRETRAINED
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ def open_stage(data: str = "sample", model: str = "demo") -> Stage:
     UserError
         If one of them cannot be opened, or the record lacks what the model needs.
     """
-    network = AtmoRep.from_pretrained(model)
+    network = _weather_model(model)
     if network.normalizer is None or network.run_config is None:
         raise UserError(f"the model {model!r} has no normalisation; train it with atmorep-lite train")
     network.eval()
@@ -137,6 +139,21 @@ def open_stage(data: str = "sample", model: str = "demo") -> Stage:
     except UserError as error:
         raise UserError(f"the model {model!r} cannot look at the data {data!r}: {error}") from error
     return stage
+
+
+def _weather_model(model: str) -> AtmoRep:
+    """The trained model of that name or path; `UserError` where it is none of weather."""
+    suited = [path.parent.name for path in sorted(PRETRAINED.glob("*/normalization.nc"))]
+    shipped = (PRETRAINED / model).is_dir() and "/" not in model
+    if shipped and model not in suited:
+        raise UserError(
+            f"{model} is a model of another kind; the app shows weather models, such as {suited[0]}"
+        )
+    if not shipped and not Path(model).is_dir():
+        raise UserError(
+            f"there is no model {model!r}; give the path of a model folder, or {' or '.join(suited)}"
+        )
+    return AtmoRep.from_pretrained(model)
 
 
 @lru_cache(maxsize=32)

@@ -1,4 +1,8 @@
-"""Attention as data: from a model and a dataset to labelled maps, and the numbers behind the picture."""
+"""Attention as data: from a model and a dataset to labelled maps, and the numbers behind the picture.
+
+Import the names from here: ``from atmorep_lite.attention_maps import head_table``.  Of the package itself,
+``import atmorep_lite as ar``, ``ar.attention_maps`` is the function of that name.
+"""
 
 from atmorep_lite.attention_maps.capture import as_capture, capture_attention, captured_pairs
 from atmorep_lite.attention_maps.captured import AttentionCapture, CapturedField, CapturedPair

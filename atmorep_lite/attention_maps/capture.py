@@ -43,11 +43,17 @@ def capture_attention(
     latitude, longitude
         Wanted centre; the neighbourhood is moved so that it crosses no pole.
 
+    Returns
+    -------
+    What the encoder attended with, and of each field what the tokens hold.  The ``error`` of hidden tokens is
+    that of this single neighbourhood: at its edges, beyond which the model sees nothing, it is larger than
+    that of :func:`~atmorep_lite.applications.forecast`, which joins overlapping neighbourhoods.
+
     Raises
     ------
     UserError
-        If the time is not in the data or has too little history, or the model sees context tokens, for which
-        the maps have no place.
+        If the place is none on the sphere, the time is not in the data or has too little history, or the
+        model sees context tokens, for which the maps have no place.
     """
     refuse_context(model.config)
     cube = neighbourhood(model, dataset, time, latitude=latitude, longitude=longitude, forecast=forecast)
@@ -64,11 +70,11 @@ def as_capture(
 
     The masks of ``cube.tokens`` may be any (``dataclasses.replace``).
     """
-    truth = _truth(cube)
+    truth, steps = _truth(cube)
     fields = {}
     for f in model.config.fields:
         predicted = predictions[f.name].mean if f.name in predictions else None
-        fields[f.name] = _captured_field(cube, f, predicted, truth)
+        fields[f.name] = _captured_field(cube, f, predicted, truth, steps)
     return AttentionCapture(fields, captured_pairs(model.config, trace))
 
 
@@ -91,8 +97,12 @@ def _captured_field(
     f: FieldConfig,
     predicted: torch.Tensor | None,
     truth: dict[str, FieldTokens],
+    steps: int,
 ) -> CapturedField:
-    """Visible tokens show the data, hidden ones the model's prediction."""
+    """Visible tokens show the data, hidden ones the model's prediction, or NaN where there is none.
+
+    ``truth`` holds for so many ``steps`` from the first.
+    """
     _, height, width = f.extent
     tt, ty, tx = f.token_size
     place, data, tokens = cube.place, cube.data, cube.tokens[f.name]
@@ -118,11 +128,13 @@ def _captured_field(
         return here.denormalize(template)[f.name].transpose(*axes).values.astype(np.float32)
 
     hidden = tokens.mask[..., None]
-    shown = physical(tokens.values if predicted is None else torch.where(hidden, predicted, tokens.values))
+    unknown = torch.full_like(tokens.values, torch.nan) if predicted is None else predicted
+    shown = physical(torch.where(hidden, unknown, tokens.values))
     error = None
-    if f.name in truth and predicted is not None and hidden.any():
+    if f.name in truth and predicted is not None and hidden[:, :, : steps // tt].any():
         error = shown - physical(truth[f.name].values)
         error[~np.repeat(np.repeat(tokens.mask[0].numpy(), ty, 2), tx, 3)] = np.nan
+        error[:, steps // tt :] = np.nan
     return CapturedField(
         name=f.name,
         level=np.array(f.levels),
@@ -135,17 +147,21 @@ def _captured_field(
         mask=tokens.mask[0].numpy(),
         units=cube.units[f.name],
         error=error,
+        value_time=slots[:, -1],
     )
 
 
-def _truth(cube: Neighbourhood) -> dict[str, FieldTokens]:
-    """The tokens with their true values; none where the record ends before the neighbourhood does."""
-    last = cube.place.step + len(cube.time)
+def _truth(cube: Neighbourhood) -> tuple[dict[str, FieldTokens], int]:
+    """The tokens with their true values, and for how many steps the record holds these; none where no more.
+
+    Beyond, where the record ends or is not sound, the values mean nothing.
+    """
     if cube.known == len(cube.time):
-        return cube.tokens
-    if last > len(cube.data.time):
-        return {}
-    recorded = cube.data.time[cube.place.step : last]
-    if not (recorded == cube.time).all() or not cube.data.sound[cube.place.step : last].all():
-        return {}
-    return cube.data.batch([cube.place]).tokens
+        return cube.tokens, cube.known
+    here = slice(cube.place.step, cube.place.step + len(cube.time))
+    recorded = cube.data.time[here]
+    sound = (recorded == cube.time[: len(recorded)]) & cube.data.sound[here]
+    steps = len(sound) if sound.all() else int(sound.argmin())
+    if steps <= cube.known:
+        return {}, steps
+    return cube.data.batch([cube.place], known_steps=steps).tokens, steps

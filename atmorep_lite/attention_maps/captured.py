@@ -41,14 +41,20 @@ class CapturedField:
         [token, coordinate] scaled positions used by the locality bias.
     values
         [level, time, latitude * values per token, longitude * values per token] physical values at the last
-        time step of each token slot.
+        time step of each token slot: what the model was shown or, where the token was hidden, its
+        prediction; NaN where it was hidden and the model does not predict the field.
     mask
         [level, time, latitude, longitude] True where the token was hidden from the model.
     units
         Units of ``values``.
     error
         As ``values``: prediction minus truth where the token was hidden and the data hold the truth, NaN
-        elsewhere.  None where nothing is known of it.
+        elsewhere.  None where nothing is known of it.  It is the error of this one neighbourhood: towards its
+        edges, beyond which the model sees nothing, larger than that of
+        :func:`~atmorep_lite.applications.forecast`, which joins overlapping neighbourhoods.
+    value_time
+        [time] datetime64 that ``values`` and ``error`` are of, the last step of each slot; None where that is
+        ``time``.
     """
 
     name: str
@@ -62,6 +68,7 @@ class CapturedField:
     mask: np.ndarray
     units: str
     error: np.ndarray | None = None
+    value_time: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -121,3 +128,36 @@ class AttentionCapture:
                 f"the period {self.period} does not fit: a plane takes two positive sizes (y, x) or None, "
                 "the sphere None"
             )
+
+
+def check_same_tokens(
+    capture: AttentionCapture, other: AttentionCapture, *, other_dates: bool = False
+) -> None:
+    """Raise ``UserError`` unless two captures hold the same tokens.
+
+    Parameters
+    ----------
+    other_dates
+        The times of ``other`` may be later or earlier, all by the same.
+    """
+
+    def refuse(what: str) -> UserError:
+        return UserError(
+            f"the captures differ in {what}, so their tokens are not the same; capture the same place"
+            f"{'' if other_dates else ' and time'} with the same configuration"
+        )
+
+    if (capture.geometry, capture.period) != (other.geometry, other.period):
+        raise refuse("their geometry")
+    if list(capture.fields) != list(other.fields):
+        raise refuse("their fields")
+    for name, field in capture.fields.items():
+        theirs = other.fields[name]
+        for axis in ("level", "latitude", "longitude", "position"):
+            ours, others = np.asarray(getattr(field, axis)), np.asarray(getattr(theirs, axis))
+            if ours.shape != others.shape or not np.allclose(ours, others, rtol=1e-5, atol=1e-4):
+                raise refuse(f"the {axis} of {name}")
+        first = next(iter(capture.fields.values())).time[0], next(iter(other.fields.values())).time[0]
+        start = first if other_dates else (first[0], first[0])
+        if len(field.time) != len(theirs.time) or (field.time - start[0] != theirs.time - start[1]).any():
+            raise refuse(f"the times of {name}")

@@ -12,6 +12,7 @@ import xarray as xr
 from atmorep_lite.attention_maps.arrows import agreement, angles
 from atmorep_lite.attention_maps.captured import AttentionCapture
 from atmorep_lite.attention_maps.upstream import Arrows, pair_arrows, wind_or_error
+from atmorep_lite.attention_maps.weights import chosen_indices
 from atmorep_lite.attention_maps.winds import Wind
 
 MOVES = 0.25
@@ -77,12 +78,14 @@ def displacement(
     Raises
     ------
     UserError
-        If there is no wind and the capture holds none.
+        If there is no wind and the capture holds none, a head, layer or token does not exist, ``steps`` is
+        not positive, or ``against`` has other tokens.
     """
     wind = wind_or_error(capture, wind)
     found = {}
+    heads = chosen_indices("head", heads, max(pair.q.shape[1] for pair in capture.pairs.values()))
     for key, pair in capture.pairs.items():
-        some = range(pair.q.shape[1]) if heads is None else [h for h in heads if h < pair.q.shape[1]]
+        some = [head for head in heads if head < pair.q.shape[1]]
         if not some:
             continue
         arrows = pair_arrows(
@@ -96,9 +99,9 @@ def displacement(
             steps=steps,
             queries=queries,
             layers=layers,
-            heads=list(some),
+            heads=some,
         )
-        found[key] = _summary(arrows, _least(capture, key[0]) if least is None else least, list(some))
+        found[key] = _summary(arrows, _least(capture, key[0]) if least is None else least, some)
     index = pd.MultiIndex.from_tuples(list(found), names=["query_field", "key_field"])
     joined = xr.concat(list(found.values()), "pair", join="outer")
     joined["count"] = joined["count"].fillna(0).astype(int)

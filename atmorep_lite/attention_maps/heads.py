@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import xarray as xr
@@ -17,6 +17,7 @@ from atmorep_lite.attention_maps.measures import (
     share_within,
 )
 from atmorep_lite.attention_maps.weights import attention_maps
+from atmorep_lite.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,10 @@ ALL_WEIGHTS = 6e7
 
 
 def head_table(
-    capture: AttentionCapture, *, radius: float | None = None, queries: Sequence[int] | None = None
+    capture: AttentionCapture,
+    *,
+    radius: float | None = None,
+    queries: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
 ) -> pd.DataFrame:
     """One row for each pair of fields, layer and head: the measures, averaged over queries.
 
@@ -38,28 +42,42 @@ def head_table(
     radius
         For ``near``: km, 2000 by default; on a plane box units, by default 2.5 times a token's longer side.
     queries
-        Token indices to average over; all by default.
+        Token indices to average over; all by default.  A mapping gives each query field its own, and leaves
+        out the pairs of fields that it does not name; one sequence for all fields counts from the first level
+        and time of each.
 
     Returns
     -------
     DataFrame with the columns ``query_field``, ``key_field``, ``kind`` ("self" or "coupling"), ``layer``,
     ``head``, ``entropy`` (relative to uniform; NaN where there is one key), ``distance_km``, ``near`` (share
     within the radius), ``lag_h``, ``level_offset`` (hPa, positive if keys lie lower) and ``same_level``
-    (share on keys of the query's level).  On a plane ``distance`` (box units) and ``lag`` (frames) stand
-    instead of ``distance_km`` and ``lag_h``.
+    (share on keys of the query's level) and ``queries`` (how many were averaged over).  On a plane
+    ``distance`` (box units) and ``lag`` (frames) stand instead of ``distance_km`` and ``lag_h``.
 
     Raises
     ------
     UserError
-        If a query does not exist.
+        If a query or field does not exist, there is no query, or the radius is not positive.
     """
     import pandas as pd
 
+    if radius is not None and not radius > 0:
+        raise UserError(
+            f"the radius is {radius}, where a positive length was expected; leave it out for 2000 km"
+        )
+    wanted = queries if isinstance(queries, Mapping) else dict.fromkeys(capture.fields, queries)
+    if unknown := sorted(set(wanted) - set(capture.fields)):
+        raise UserError(f"{unknown[0]} is not a field of this capture; it has {', '.join(capture.fields)}")
     tables = []
     for (query_field, key_field), pair in capture.pairs.items():
+        if query_field not in wanted:
+            continue
+        tokens = wanted[query_field]
+        chosen = list(range(pair.q.shape[2])) if tokens is None else list(tokens)
+        if not chosen:
+            raise UserError(f"the table needs at least one query of {query_field}; leave queries out for all")
         size = max(capture.fields[query_field].token_size)
         reach = radius or (RADIUS_KM if capture.geometry == "sphere" else RADIUS_TOKENS * size)
-        chosen = list(range(pair.q.shape[2])) if queries is None else list(queries)
         parts = query_chunks(capture, (query_field, key_field), len(chosen))
         pieces = [_measured(capture, query_field, key_field, chosen[part], reach) for part in parts]
         mean = cast(xr.Dataset, sum(pieces)) / len(chosen)
@@ -67,7 +85,10 @@ def head_table(
         table.insert(0, "query_field", query_field)
         table.insert(1, "key_field", key_field)
         table.insert(2, "kind", "self" if query_field == key_field else "coupling")
+        table["queries"] = len(chosen)
         tables.append(table)
+    if not tables:
+        raise UserError("no field is named whose heads are to be told; leave queries out for all")
     return pd.concat(tables, ignore_index=True)
 
 

@@ -69,9 +69,14 @@ def influence(
     ------
     UserError
         If the field is not predicted, the token does not exist or is not hidden, there are several
-        neighbourhoods, or the model sees context tokens.
+        neighbourhoods, or the model sees context tokens or reads the values of hidden ones
+        (``predict: field``).
     """
     check_query(model, tokens, field, query)
+    if model.config.predict != "departure":
+        raise UserError("this model reads the values of hidden tokens; influence needs one of departures")
+    if most < 1:
+        raise UserError(f"{most} backward passes tell nothing; choose 1 or more")
     visible = {name: part.values.detach().clone().requires_grad_() for name, part in tokens.items()}
     given = {name: replace(part, values=visible[name]) for name, part in tokens.items()}
     with torch.enable_grad():

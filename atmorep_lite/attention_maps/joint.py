@@ -136,7 +136,8 @@ def _chosen(capture: AttentionCapture, queries: Mapping[str, Sequence[int]]) -> 
     for name, tokens in queries.items():
         if name not in capture.fields:
             raise UserError(f"{name} is not a field of this capture; it has {', '.join(capture.fields)}")
-        chosen[name] = chosen_indices(f"{name}'s token", tokens, capture.fields[name].mask.size)
+        if len(tokens):
+            chosen[name] = chosen_indices(f"{name}'s token", tokens, capture.fields[name].mask.size)
     if not any(chosen.values()):
         raise UserError("a rollout needs at least one query, such as queries={'temperature': [0]}")
     return chosen

@@ -65,7 +65,9 @@ def map_arrows(
         if name not in capture.fields:
             raise UserError(f"{name} is not a field of this capture; it has {', '.join(capture.fields)}")
     mine = (
-        values.values[values["key_field"].values == key[1]] if "key_field" in values.coords else np.empty(0)
+        values.values[values["key_field"].values == key[1]]
+        if values.dims == ("key",) and "key_field" in values.coords
+        else np.empty(0)
     )
     kept = capture.fields[key[1]].mask
     if values.dims != ("key",) or mine.size != kept.size:

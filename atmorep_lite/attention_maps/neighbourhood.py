@@ -68,8 +68,14 @@ def neighbourhood(
     Raises
     ------
     UserError
-        If the time is not in the data or has too little history, or the model has no normalisation.
+        If the place is none on the sphere, the time is not in the data or has too little history, or the
+        model has no normalisation.
     """
+    if not abs(latitude) <= 90 or not np.isfinite(longitude):
+        raise UserError(
+            f"there is no place at latitude {latitude}, longitude {longitude}; choose degrees, the latitude "
+            "from -90 to 90"
+        )
     if model.normalizer is None or model.run_config is None:
         raise UserError(
             "the model has no normalisation; load it with AtmoRep.from_pretrained or train it with train()"

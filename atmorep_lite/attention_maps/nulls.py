@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from atmorep_lite.attention_maps.capture import capture_attention
-from atmorep_lite.attention_maps.captured import AttentionCapture, CapturedPair
+from atmorep_lite.attention_maps.captured import AttentionCapture, CapturedPair, check_same_tokens
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 
@@ -79,7 +79,7 @@ def mean_capture(captures: Sequence[AttentionCapture], *, channels: int | None =
     Parameters
     ----------
     captures
-        Of one place and model.
+        Of one place and model, at any times.
     channels
         Keep this many channels a head, those in which most of the scores' variance lies; all by default.
 
@@ -96,6 +96,8 @@ def mean_capture(captures: Sequence[AttentionCapture], *, channels: int | None =
     if len(shapes) > 1:
         raise UserError("captures of different models or regions have no mean; capture one place and model")
     first = captures[0]
+    for other in captures[1:]:
+        check_same_tokens(first, other, other_dates=True)
     pairs = {key: _mean_pair([c.pairs[key] for c in captures], channels) for key in first.pairs}
     return replace(first, pairs=pairs)
 

@@ -1,5 +1,9 @@
 """What the forecast loses without a head or a coupling: the causal check beside every map.
 
+The error of a loss is that of the jackknife over neighbourhoods, whole and cut model paired, and its interval
+that of Student's t: it holds for independent neighbourhoods, and is too narrow where they overlap in space or
+time, or lie within one spell of weather.
+
 Nothing is retrained: a model trained without the connection would have found other ways, so a loss is an
 upper limit of what the connection is worth.
 """
@@ -7,6 +11,7 @@ upper limit of what the connection is worth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -25,13 +30,17 @@ if TYPE_CHECKING:
 Cut = dict[str, Any]
 Sample = tuple[Mapping[str, FieldTokens], Tensor | None]
 Each = Literal["pair", "layer", "head"]
-INTERVAL = (2.5, 97.5)  # percentiles
+COVERAGE = 0.95  # of an interval
 
 
 def forecast_batches(
     model: AtmoRep, dataset: xr.Dataset, *, count: int = 12, each: int = 6, seed: int = 0
 ) -> list[Sample]:
-    """Random neighbourhoods with the truth, their last time slots hidden, for :func:`head_ablation`.
+    """Neighbourhoods with the truth, their last time slots hidden, for :func:`head_ablation`.
+
+    Their times lie as far apart as the record allows, their places are random.  Neighbourhoods of a short
+    record still overlap, or share their weather: they are not independent, so that the intervals of
+    :func:`head_ablation` are too narrow.
 
     Parameters
     ----------
@@ -40,17 +49,24 @@ def forecast_batches(
     count, each
         How many neighbourhoods, and how many of them in a batch.
     seed
-        Of the places and times.
+        Of the places.
 
     Raises
     ------
     UserError
-        If the model has no normalisation, or the data hold no neighbourhood.
+        If the model has no normalisation, the data hold no neighbourhood, or none is wanted.
     """
+    if count < 1 or each < 1:
+        raise UserError(
+            f"{count} neighbourhoods, {each} a batch, are nothing to score; choose 1 or more of both"
+        )
     if model.normalizer is None or model.run_config is None:
         raise UserError("the model has no normalisation; load it with AtmoRep.from_pretrained")
     data = Neighbourhoods(dataset, model.config, model.normalizer)
-    places = data.draw(count, np.random.default_rng(seed))
+    starts = data.places.starts
+    apart = starts[np.linspace(0, len(starts) - 1, count).round().astype(int)]
+    drawn = data.draw(count, np.random.default_rng(seed))
+    places = [replace(place, step=int(step)) for place, step in zip(drawn, apart, strict=True)]
     batches = [data.batch(places[i : i + each]) for i in range(0, count, each)]
     return [(hide_future(model, batch.tokens), batch.static) for batch in batches]
 
@@ -63,8 +79,6 @@ def head_ablation(
     each: Each = "pair",
     listeners: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
-    draws: int = 1000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Error of the hidden tokens without each head or coupling in turn, beside that of the whole model.
 
@@ -82,38 +96,38 @@ def head_ablation(
         ("layer"), or single heads, with couplings layer by layer ("head").
     listeners, layers
         Only these query fields and layers; all by default.
-    draws, seed
-        Of the bootstrap over neighbourhoods.
 
     Returns
     -------
     DataFrame with a row for each cut and each scored field, and one for the ``field`` "mean" over fields:
     ``query_field``, ``key_field``, ``kind``, ``layer`` and ``head`` (-1: all), ``field``, ``rmse`` without it
     and ``whole`` with it (normalised units; root of the mean square over neighbourhoods), ``loss`` =
-    rmse / whole - 1, its ``standard_error`` and 95 % interval ``low`` to ``high``, ``neighbourhoods``.  With
-    one neighbourhood the last four hold no error: NaN.
+    rmse / whole - 1, its ``standard_error`` (jackknife) and 95 % interval ``low`` to ``high`` (Student's t)
+    over independent ``neighbourhoods``; NaN where there is one neighbourhood.
 
     Raises
     ------
     UserError
-        If nothing is to be cut, nothing is hidden, or the model predicts fields themselves.
+        If nothing is to be cut, nothing is hidden, there is no batch, ``each`` or a listener is unknown, or
+        the model predicts fields themselves.
     """
     import pandas as pd
 
+    _check_cuts(model, kinds, each, listeners)
     held = list(batches)
+    if not held:
+        raise UserError("there are no neighbourhoods to score; take them from forecast_batches")
     whole = _squares(model, held)
     names = list(whole.columns)
     if not names or whole.isna().to_numpy().any():
         raise UserError(
             "every neighbourhood needs hidden tokens of the same fields; hide some, as hide_future"
         )
-    rng = np.random.default_rng(seed)
-    samples = rng.integers(0, len(whole), (draws, len(whole)))
     rows = []
     for cut in cuts(model, kinds=kinds, each=each, listeners=listeners, layers=layers):
         without = _squares(_silenced(model, cut, layers), held)
-        loss, spread = _losses(whole.to_numpy(), without.to_numpy(), samples)
-        error, (low, high) = spread.std(0, ddof=1), np.percentile(spread, INTERVAL, axis=0)
+        loss, error, margin = _losses(whole.to_numpy(), without.to_numpy())
+        low, high = loss - margin, loss + margin
         for i, name in enumerate([*names, "mean"]):
             scores = {"loss": loss[i], "standard_error": error[i], "low": low[i], "high": high[i]}
             if name == "mean":
@@ -123,10 +137,17 @@ def head_ablation(
             rows.append(cut | {"field": name} | both | scores | {"neighbourhoods": len(whole)})
     if not rows:
         raise UserError("nothing is to be cut: the model has no such couplings, or kinds is empty")
-    table = pd.DataFrame(rows)
-    if len(whole) == 1:
-        table[["standard_error", "low", "high"]] = np.nan
-    return table
+    return pd.DataFrame(rows)
+
+
+def _check_cuts(model: AtmoRep, kinds: Sequence[str], each: str, listeners: Sequence[str] | None) -> None:
+    if each not in ("pair", "layer", "head"):
+        raise UserError(f"each is {each!r}; choose 'pair', 'layer' or 'head'")
+    if unknown := [kind for kind in kinds if kind not in ("self", "coupling")]:
+        raise UserError(f"{unknown[0]!r} is no kind of head; choose 'self', 'coupling' or both")
+    names = model.config.names
+    if unknown := [name for name in listeners or () if name not in names]:
+        raise UserError(f"{unknown[0]} is not a field of this model; it has {', '.join(names)}")
 
 
 def cuts(
@@ -176,11 +197,22 @@ def _squares(model: AtmoRep, batches: Sequence[Sample]) -> pd.DataFrame:
     return cast("pd.DataFrame", pd.concat(parts, ignore_index=True) ** 2)
 
 
-def _losses(whole: np.ndarray, without: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Loss of each field and of their mean: of all neighbourhoods, and of each resample ``[draw, field]``."""
+def _losses(whole: np.ndarray, without: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss of each field and of their mean, its standard error, and half the width of its interval.
+
+    From squares ``[neighbourhood, field]`` that belong together.  The jackknife: a ratio of means, each time
+    without one neighbourhood; Efron and Stein 1981 (doi:10.1214/aos/1176345462).
+    """
+    from scipy.stats import t
 
     def loss(w: np.ndarray, c: np.ndarray) -> np.ndarray:
-        each = np.sqrt(c.mean(-2) / w.mean(-2)) - 1
+        each = np.sqrt(c / w) - 1
         return np.concatenate((each, each.mean(-1, keepdims=True)), -1)
 
-    return loss(whole, without), loss(whole[samples], without[samples])
+    count = len(whole)
+    found = loss(whole.sum(0), without.sum(0))
+    if count == 1:
+        return found, np.full_like(found, np.nan), np.full_like(found, np.nan)
+    others = loss(whole.sum(0) - whole, without.sum(0) - without)
+    error = np.sqrt((count - 1) * others.var(0))
+    return found, error, error * t.ppf((1 + COVERAGE) / 2, count - 1)

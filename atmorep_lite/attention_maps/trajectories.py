@@ -35,7 +35,7 @@ def back_ways(
         On a plane, time units of the wind in one frame.
     steps
         1: straight along the great circle, x - u dt, with the wind on arrival.  More: so many such pieces,
-        each with the wind where and when it begins.
+        each with the wind where and when it begins (``wind.time`` nearest to that).
     """
     sphere = capture.geometry == "sphere"
     past = np.where(lag > 0, lag, np.nan)
@@ -57,7 +57,8 @@ def _wind_at(
 ) -> np.ndarray:
     """(v, u) of the wind's token nearest in time and place, ``[..., 2]``."""
     field = wind.field
-    age = np.abs((field.time - time[..., None]) / (HOUR if capture.geometry == "sphere" else 1.0))
+    stamps = field.time if wind.time is None else wind.time
+    age = np.abs((stamps - time[..., None]) / (HOUR if capture.geometry == "sphere" else 1.0))
     period = (None, 360.0) if capture.geometry == "sphere" else capture.period or (None, None)
     rows, columns = (
         _nearest(centres, place[..., i], period[i])

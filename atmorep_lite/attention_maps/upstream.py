@@ -27,7 +27,7 @@ import torch
 import xarray as xr
 
 from atmorep_lite.attention_maps.arrows import angles, centroids
-from atmorep_lite.attention_maps.captured import AttentionCapture
+from atmorep_lite.attention_maps.captured import AttentionCapture, check_same_tokens
 from atmorep_lite.attention_maps.geometry import HOUR, follow, ways
 from atmorep_lite.attention_maps.heads import query_chunks
 from atmorep_lite.attention_maps.trajectories import back_ways
@@ -108,6 +108,8 @@ class Arrival:
         self, capture: AttentionCapture, wind: Wind, *, ahead: float, interval: float, steps: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Back-trajectories ``[query, key_time, 2]``, and how long they last ``[query, key_time]``."""
+        if steps < 1:
+            raise UserError(f"a way of {steps} steps leads nowhere; choose 1 or more")
         lag = self.time[:, None] - self.key_time[None]
         lag = (lag / HOUR if capture.geometry == "sphere" else lag) + ahead
         start = self.level, self.time, self.place
@@ -139,7 +141,8 @@ def upstream_arrows(
         Which pair.
     wind
         By default :func:`~atmorep_lite.attention_maps.winds.wind_of` the capture: data where they were shown
-        and the prediction where they were hidden.  The nearest of its tokens counts.
+        and the prediction where they were hidden, at the last step of each time slot.  The nearest of its
+        tokens counts.
     against
         Average only what exceeds this capture's weights, such as those of
         :func:`~atmorep_lite.attention_maps.nulls.bias_only`; by default the plain weights.
@@ -167,7 +170,8 @@ def upstream_arrows(
     Raises
     ------
     UserError
-        If the pair does not exist, or there is no wind and the capture holds none.
+        If the pair does not exist, there is no wind and the capture holds none, ``steps`` is not positive, or
+        ``against`` has other tokens.
     """
     found = pair_arrows(
         capture,
@@ -247,6 +251,12 @@ def pair_arrows(
         raise UserError(
             f"{key[0]} does not attend to {key[1]} in this capture; see the keys of capture.pairs"
         )
+    if against is not None:
+        check_same_tokens(capture, against, other_dates=True)
+        if against.pairs.keys() != capture.pairs.keys():
+            raise UserError(
+                "the captures differ in their pairs of fields; compare those of one configuration"
+            )
     numbers = chosen_indices("token", queries, capture.fields[key[0]].mask.size)
     arrival = Arrival.of(capture, key, numbers, key_level)
     pieces = []

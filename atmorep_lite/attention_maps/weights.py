@@ -56,8 +56,13 @@ def attention_maps(
     Raises
     ------
     UserError
-        If a field, layer or token does not exist, or the result would need more than 2 GB.
+        If a field, layer, head or token does not exist, no query is wanted, the temperature is not positive,
+        or the result would need more than 2 GB.
     """
+    if not temperature > 0:
+        raise UserError(
+            f"the temperature is {temperature}, where a positive number was expected; 1 is the model's"
+        )
     pairs = {
         key: pair
         for key, pair in source.pairs.items()
@@ -191,6 +196,8 @@ def chosen_indices(what: str, wanted: Sequence[int] | None, count: int) -> list[
     """The wanted numbers of ``count`` layers, heads or tokens, all where None; ``UserError`` for others."""
     if wanted is None:
         return list(range(count))
+    if not len(wanted):
+        raise UserError(f"no {what} is chosen; choose some of 0 to {count - 1}, or leave them out for all")
     for item in wanted:
         if not 0 <= item < count:
             raise UserError(f"{what} {item} does not exist; there are {count}, 0 to {count - 1}")

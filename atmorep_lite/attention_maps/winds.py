@@ -20,13 +20,17 @@ class Wind:
     field
         The field that lends its levels, times and token centres.
     u, v
-        [level, time, latitude, longitude] mean wind of each token (on a plane: towards x and y), finite where
-        known.
+        [level, time, latitude, longitude] wind of each token (on a plane: towards x and y), the mean over its
+        area at one step; NaN where unknown.
+    time
+        [time] when that is, as the field's times; by default those.  The wind of a capture is that of each
+        slot's last step, later than the field's ``time``, which is the middle of the slot.
     """
 
     field: CapturedField
     u: np.ndarray
     v: np.ndarray
+    time: np.ndarray | None = None
 
 
 def wind_of(capture: AttentionCapture) -> Wind | None:
@@ -34,11 +38,15 @@ def wind_of(capture: AttentionCapture) -> Wind | None:
 
     On the sphere from its two wind components; on a periodic plane that the tokens fill, from its vorticity:
     the wind without divergence and without a mean, (-d psi / dy, d psi / dx) with laplacian(psi) = vorticity.
+    NaN where a token was hidden and the model does not predict its field.
     """
     if capture.geometry == "sphere" and {EASTWARD, NORTHWARD} <= set(capture.fields):
         field, other = capture.fields[EASTWARD], capture.fields[NORTHWARD]
         if _same_tokens(field, other):
-            return Wind(field, _token_means(field, field.values), _token_means(field, other.values))
+            u, v = (_token_means(field, part.values) for part in (field, other))
+            unknown = np.isnan(u + v)
+            u, v = (np.where(unknown, np.nan, part) for part in (u, v))
+            return Wind(field, u, v, field.value_time)
     if capture.period is not None and SPIN in capture.fields:
         field = capture.fields[SPIN]
         extent = [
@@ -46,7 +54,7 @@ def wind_of(capture: AttentionCapture) -> Wind | None:
         ]
         if np.allclose(extent, capture.period, rtol=1e-3) and np.isfinite(field.values).all():
             u, v = _from_vorticity(field.values, capture.period)
-            return Wind(field, _token_means(field, u), _token_means(field, v))
+            return Wind(field, _token_means(field, u), _token_means(field, v), field.value_time)
     return None
 
 

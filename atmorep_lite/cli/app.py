@@ -22,10 +22,13 @@ def app_command(
     ] = None,
 ) -> None:
     """Open the live app for a class, on this machine: hide, predict, see error, spread and attention."""
-    from atmorep_lite.app.scenes import SHIPPED, load_scenes
+    from atmorep_lite.app.scenes import SHIPPED, load_scenes, long_words
 
     if check is not None:
-        typer.echo(f"All {len(load_scenes(check))} scenes of {check} work.")
+        tried = load_scenes(check)
+        for words in long_words(tried):
+            typer.echo(f"Note: {words}", err=True)
+        typer.echo(f"All {len(tried)} scenes of {check} work.")
         return
     from atmorep_lite.app.view import serve
 

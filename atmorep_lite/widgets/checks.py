@@ -8,6 +8,7 @@ import numpy as np
 
 from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
 from atmorep_lite.errors import UserError
+from atmorep_lite.widgets.explorer import is_number
 
 FLOAT16_MAX = 65504.0
 RESERVED = ("nothing", "uniform")  # what else maps are compared with
@@ -16,6 +17,11 @@ MOST_BYTES = 250_000_000  # of queries and keys on one page: what a browser stil
 
 def check_capture(capture: AttentionCapture) -> None:
     """Raise `UserError` unless all arrays of the capture fit together and hold only finite numbers."""
+    if not isinstance(capture, AttentionCapture):
+        raise UserError(
+            f"The capture is {type(capture).__name__}, where an AttentionCapture was expected: give what "
+            "capture_attention returns."
+        )
     if not capture.pairs:
         raise UserError(
             "The capture holds no attention pair, where at least one (query field, key field) was expected: "
@@ -156,6 +162,11 @@ def check_names(references: Mapping[str, Sequence[AttentionCapture]]) -> None:
     for name, captures in references.items():
         if not isinstance(name, str) or not name.strip() or name in RESERVED:
             raise UserError(f"A reference is called {name!r}: choose a name, and none of {RESERVED}.")
+        if not all(isinstance(capture, AttentionCapture) for capture in captures):
+            raise UserError(
+                f"The reference {name!r} is no capture, where one or several were expected: give what "
+                "capture_attention returns."
+            )
         if not captures:
             raise UserError(f"The reference {name!r} holds no capture, where at least one was expected.")
 
@@ -163,7 +174,8 @@ def check_names(references: Mapping[str, Sequence[AttentionCapture]]) -> None:
 def check_times(ahead: float, interval: float | None) -> None:
     """Raise `UserError` unless the time ahead is 0 or more and the one between frames positive or None."""
     for name, value, least in (("ahead", ahead, 0.0), ("interval", interval, 1e-12)):
-        if value is not None and not (isinstance(value, int | float) and least <= value < np.inf):
+        missing = value is None and name == "interval"
+        if not missing and not (is_number(value) and least <= value):  # type: ignore[operator]
             raise UserError(
                 f"The {name} is {value!r}, where a {'positive ' if least else ''}number was expected."
             )
@@ -182,7 +194,12 @@ def chosen(kind: str, wanted: Iterable[int] | None, count: int) -> list[int]:
     """The wanted indices of ``count`` layers or heads, all where none are named."""
     if wanted is None:
         return list(range(count))
-    indices = sorted(set(wanted))
+    given = list(wanted) if isinstance(wanted, Iterable) else [None]
+    if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in given):
+        raise UserError(
+            f"The {kind}s are {wanted!r}, where a list of whole numbers was expected: try {kind}s=[0]."
+        )
+    indices = sorted({int(i) for i in given})
     unknown = [index for index in indices if not 0 <= index < count]
     if unknown or not indices:
         raise UserError(
@@ -194,7 +211,10 @@ def chosen(kind: str, wanted: Iterable[int] | None, count: int) -> list[int]:
 
 def chosen_fields(wanted: Iterable[str], capture: AttentionCapture) -> list[str]:
     """The wanted fields in the capture's order; `UserError` where one is unknown, or no pair remains."""
-    names = {wanted} if isinstance(wanted, str) else set(wanted)
+    given = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
+    if not all(isinstance(name, str) for name in given):
+        raise UserError(f"The fields are {wanted!r}, where names were expected: try {list(capture.fields)}.")
+    names = set(given)
     if unknown := sorted(names - set(capture.fields)):
         raise UserError(
             f"The fields {unknown} are not in the capture: choose some of {list(capture.fields)}, or leave "

@@ -250,6 +250,11 @@ def placed(
     else:
         chosen = np.array(check_members(members))
     mean, sigma = chosen.mean(), chosen.std(ddof=1)
+    if spread and not sigma > 1e-12:
+        raise UserError(
+            f"All members are {chosen[0]:g}, and no factor gives them the spread {spread:g}: give some "
+            "that differ, or their number."
+        )
     factor = 1.0 if spread is None else spread / sigma if sigma > 1e-12 else 0.0
     moved = (mean if bias is None else bias) + factor * (chosen - mean)
     return np.clip(moved, -REACH, REACH).tolist()

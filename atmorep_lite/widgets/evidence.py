@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from atmorep_lite.attention_maps import AttentionCapture
+from atmorep_lite.attention_maps.weights import joint_index
 from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
 from atmorep_lite.widgets.checks import token_shape
@@ -32,7 +33,7 @@ MEASURES = {
     "relevance": ("Gradient × attention", "attention weighted by how much the prediction changes with it"),
     "influence": (
         "Influence",
-        "how much the prediction changes with each visible token (norm of the Jacobian)",
+        "how much the prediction changes with each visible token (norm of the Jacobian; shares: its squares)",
     ),
 }
 WORDS = {
@@ -48,14 +49,16 @@ WORDS = {
         "note": "A point is a head, in the colour of the field that asks; a diamond is a coupling, its rim "
         "the field that is read. Larger: a deeper layer; ringed: open in the maps, click one to open it. "
         "Times and levels are those of the keys minus the query's.",
+        "keys": "Heads as points: arrow keys move, Enter opens one in the maps",
     },
     "rests": {
         "title": "Evidence: what this query’s forecast rests on",
         "claim": "Attention is not yet an explanation: it says where a head looks, not what the forecast "
         "does with it. Influence asks the model itself; where the two rank tokens differently, attention has "
         "not explained the forecast.",
-        "note": "Maps are summed over levels and times, in a square-root scale. ρ: rank correlation with "
-        "influence over the visible tokens.",
+        "note": "Maps are summed over levels and times, in a square-root scale. Shares of influence are "
+        "those of the squares of its norms, which add; norms do not. Hidden: what the model did not see. "
+        "ρ: rank correlation with influence over the visible tokens.",
     },
     "ablation": {
         "title": "Causal check: what the forecast loses without a connection",
@@ -115,12 +118,15 @@ def pack_evidence(evidence: Evidence, capture: AttentionCapture, buffer: Buffer)
     Raises
     ------
     UserError
-        Where the evidence was not measured on the tokens of this capture.
+        Where the evidence was not measured on the tokens of this capture, or at another time or place.
     """
     packed: dict[str, Any] = {}
     if sum(pair.q.shape[0] * pair.q.shape[1] for pair in capture.pairs.values()) > 1:
         rows = None if evidence.heads is None else _pack_heads(evidence.heads, capture)
-        packed["atlas"] = {"rows": rows, "quantities": _quantities(capture), **WORDS["atlas"]}
+        words = dict(WORDS["atlas"])
+        if evidence.heads is not None:
+            words["note"] += _averaged(evidence.heads, capture)
+        packed["atlas"] = {"rows": rows, "quantities": _quantities(capture), **words}
     if evidence.flow is not None:
         packed["flow"] = _pack_flow(evidence.flow, list(capture.fields))
     if evidence.ablation is not None and len(evidence.ablation):
@@ -184,6 +190,19 @@ def _pack_heads(heads: pd.DataFrame, capture: AttentionCapture) -> list[dict[str
     return rows
 
 
+def _averaged(heads: pd.DataFrame, capture: AttentionCapture) -> str:
+    """Over how many tokens the table was averaged, in words."""
+    if "queries" not in heads:
+        return " Means over query tokens."
+    counts = heads.groupby("query_field")["queries"].max()
+    if all(
+        count == capture.fields[name].mask.size for name, count in counts.items() if name in capture.fields
+    ):
+        return " Means over all query tokens."
+    least, most = counts.min(), counts.max()
+    return f" Means over {least if least == most else f'{least} to {most}'} query tokens of each field."
+
+
 def _pack_ablation(table: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     needed = ("query_field", "key_field", "layer", "head", "field", "loss", "low", "high")
     if missing := [name for name in needed if name not in table]:
@@ -211,7 +230,10 @@ def _pack_ablation(table: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     forecasts = int(table["neighbourhoods"].max()) if "neighbourhoods" in table else 1
     words = dict(WORDS["ablation"])
     if forecasts > 1:
-        words["note"] += f" Means over {forecasts} forecasts; lines are 95\u00a0% intervals."
+        words["note"] += (
+            f" Means over {forecasts} forecasts; lines are 95\u00a0% intervals (jackknife, Student’s t) as "
+            "if these were independent: where they overlap or share their weather, they are too narrow."
+        )
     return {"tables": tables, **words}
 
 
@@ -253,6 +275,7 @@ def _pack_rows(
         )
     measures = [_measure("attention")]
     for name, array in measured.items():
+        _check_labels(name, array, capture)
         if array.shape != (len(queries), keys):
             raise UserError(
                 f"The {name} has the shape {array.shape}, where {len(queries)} queries and {keys} keys, of "
@@ -265,6 +288,23 @@ def _pack_rows(
         measures.append(_measure(name) | {"at": buffer.add((rows / most).astype(np.float16))})
     named = [[field, int(token)] for field, token in queries]
     return {"queries": named, "measures": measures, **WORDS["rests"]}
+
+
+def _check_labels(name: str, array: xr.DataArray, capture: AttentionCapture) -> None:
+    """Raise `UserError` where keys are labelled with other places or times than the capture's."""
+    plane = capture.geometry == "plane"
+    for label, coordinate in joint_index("key", capture.fields, plane=plane).items():
+        if label == "key" or label not in array.coords:
+            continue
+        ours, theirs = coordinate.values, array[label].values
+        dates = "field" in str(label) or "time" in str(label)
+        if ours.shape == theirs.shape and (
+            not (ours == theirs).all() if dates else not np.allclose(ours, theirs, rtol=1e-6, atol=1e-4)
+        ):
+            raise UserError(
+                f"The {name} has another {str(label).removeprefix('key_')} of its keys than the capture: "
+                "measure it at the same time and place."
+            )
 
 
 def _measure(name: str) -> dict[str, Any]:

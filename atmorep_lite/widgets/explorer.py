@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +17,8 @@ import traitlets
 
 from atmorep_lite.errors import UserError
 from atmorep_lite.widgets.page import module_source, page_text, style_source, write_page
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Explorer(anywidget.AnyWidget):
     ----------
     make
         Makes the content. A `UserError` that it raises becomes the message that the explorer shows in place
-        of its picture, and its ``fault``.
+        of its picture, and its ``fault``; so does any other error, whose traceback is logged at level INFO.
     title, caption
         Shown above and below the picture; say "simulated" here where the atmosphere is.
 
@@ -89,12 +94,10 @@ class Explorer(anywidget.AnyWidget):
     def __init__(
         self, make: Callable[[], Content], *, title: str | None = None, caption: str | None = None
     ) -> None:
-        words = {"title": title or "", "caption": caption or ""}
-        try:
-            content = make()
-        except UserError as error:
-            content = Content({"fault": str(error)}, {})
-        super().__init__(meta=words | content.meta, data=content.data)
+        words = {"title": title, "caption": caption}
+        content = _made(make, words)
+        shown = {name: text if isinstance(text, str) else "" for name, text in words.items()}
+        super().__init__(meta=shown | content.meta, data=content.data)
         if content.selected:
             self.selected = content.selected
 
@@ -109,7 +112,7 @@ class Explorer(anywidget.AnyWidget):
         Raises
         ------
         UserError
-            Where the explorer has no picture, with its ``fault``.
+            Where the explorer has no picture, with its ``fault``; where no file can be written there.
         """
         self.check()
         return write_page(path, self._page_text(self.data))
@@ -145,7 +148,7 @@ class Explorer(anywidget.AnyWidget):
     @traitlets.validate("selected")
     def _complete_selected(self, proposal: dict[str, Any]) -> dict[str, Any]:
         if not proposal["value"]:
-            return {}
+            return self.selected
         self.check()
         return self.complete(proposal["value"], self.selected)
 
@@ -165,12 +168,60 @@ def complete(
     merged = {**before, **wanted}
     for name, value in merged.items():
         choices = allowed[name]
-        plain = value.item() if isinstance(value, np.generic) else value
-        if plain not in choices:
+        if isinstance(choices, Between):
+            plain = value.item() if isinstance(value, np.generic) else value
+            found = [plain] if plain in choices else []
+        else:
+            found = among(choices, value)
+        if not found:
             said = str(choices) if isinstance(choices, Between) else f"one of {choices}"
             raise UserError(f"The {name} of selected is {value!r}: choose {said}.")
-        merged[name] = plain
+        (merged[name],) = found
     return merged
+
+
+def among(choices: Sequence[Any], value: Any) -> list[Any]:
+    """The choice that equals a value, or none; 2 is found for 2.0, but no number for a truth value."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, np.ndarray):
+        return []
+    same = (one for one in choices if one == plain and isinstance(one, bool) == isinstance(plain, bool))
+    return list(islice(same, 1))
+
+
+def _made(make: Callable[[], Content], words: Mapping[str, Any]) -> Content:
+    """The content, or a fault in its place."""
+    try:
+        for name, text in words.items():
+            if text is not None and not isinstance(text, str):
+                raise UserError(f"The {name} is {text!r}, where words were expected: give a string.")
+        content = make()
+        for part, state in (("meta", content.meta), ("selected", content.selected)):
+            for entry, number in _endless(part, state):
+                raise UserError(
+                    f"The number {entry} is {number}, which no page can hold: look for missing values in the "
+                    "data, or send None for a gap."
+                )
+    except UserError as error:
+        return Content({"fault": str(error)}, {})
+    except Exception as error:  # before a class a sentence, not a traceback
+        _log.info("the explorer could not be made", exc_info=True)
+        told = f"{type(error).__name__}: {error}".rstrip(": ")
+        return Content({"fault": f"The explorer cannot be made of what it was given ({told}): check it."}, {})
+    return content
+
+
+def _endless(entry: str, state: Any) -> Iterator[tuple[str, float]]:
+    """Places and values of the numbers in a state that are not finite, which JSON has no word for."""
+    if isinstance(state, Mapping):
+        for name, value in state.items():
+            yield from _endless(f"{entry}[{name!r}]", value)
+    elif isinstance(state, list | tuple):
+        for index, value in enumerate(state):
+            if isinstance(value, list | tuple | dict | float):
+                yield from _endless(f"{entry}[{index}]", value)
+    elif isinstance(state, float) and not math.isfinite(state):
+        yield entry, state
 
 
 def is_number(value: object) -> bool:

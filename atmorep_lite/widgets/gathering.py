@@ -30,7 +30,8 @@ from atmorep_lite.model import AtmoRep
 from atmorep_lite.widgets.checks import token_shape
 from atmorep_lite.widgets.evidence import Evidence
 
-MOST_QUERIES = 64  # over which the heads are averaged
+FEW_QUERIES = 64  # of each field, over which the heads are averaged where there is no time for all
+PART = 0.25  # of the seconds, that the table of heads may take at most
 
 
 def gather(
@@ -57,7 +58,7 @@ def gather(
         What that returned; captured here where left out.
     queries
         Tokens of each field whose forecasts are traced back; by default the token in the middle of each
-        field's last level at the newest time, which an explorer shows first.
+        predicted field's last level at the newest time, which an explorer shows first.
     forecasts
         Neighbourhoods of the record, drawn at random, over which the ablation is averaged.
     seconds
@@ -74,7 +75,7 @@ def gather(
     if capture is None:
         capture = capture_attention(model, dataset, time, **place)
     cube = neighbourhood(model, dataset, time, **place)
-    wanted = {name: [_middle(capture, name)] for name in capture.fields} if queries is None else queries
+    wanted = {name: [_middle(capture, name)] for name in model.predicted} if queries is None else queries
     asked = [(name, int(token)) for name, tokens in wanted.items() for token in tokens]
     _check_tokens(capture, asked)
     budget = _Budget(seconds, progress or (lambda words: None))
@@ -82,7 +83,7 @@ def gather(
 
     flow = budget.spend("what arrives from each field", lambda: field_flow(model, cube.tokens, cube.static))
     forward = budget.last  # seconds that one forward pass takes
-    heads = budget.spend("what kind of head each one is", lambda: _heads(capture))
+    heads = budget.spend("what kind of head each one is", lambda: _heads(capture, PART * seconds))
     traced = budget.spend("rollout over all fields", lambda: rollout(capture, queries=wanted, flow=flow))
 
     def weighted(*, field: str, query: int) -> xr.DataArray:
@@ -91,9 +92,11 @@ def gather(
 
     influenced = partial(influence, model, cube.tokens, cube.static, places=places)
     changed, weighed = [], []
-    if all(places[name].mask.flat[token] for name, token in asked):  # only predictions are influenced
-        changed = budget.each("influence on the prediction of", asked, influenced)
-        asked = asked[: len(changed)] or asked
+    # only predictions are influenced
+    if all(name in model.predicted and places[name].mask.flat[token] for name, token in asked):
+        if model.config.predict == "departure":
+            changed = budget.each("influence on the prediction of", asked, influenced)
+            asked = asked[: len(changed)] or asked
         weighed = budget.each("gradient x attention of", asked, weighted)
     tables = []
     if model.config.predict == "departure":
@@ -176,8 +179,28 @@ def _check_tokens(capture: AttentionCapture, asked: Sequence[tuple[str, int]]) -
             )
 
 
-def _heads(capture: AttentionCapture) -> pd.DataFrame:
-    """The table of heads over tokens spread evenly at random."""
-    least = min(int(np.prod(token_shape(field))) for field in capture.fields.values())
-    chosen = np.random.default_rng(0).permutation(least)[:MOST_QUERIES]
-    return head_table(capture, queries=sorted(chosen.tolist()))
+def _heads(capture: AttentionCapture, seconds: float) -> pd.DataFrame:
+    """The table of heads over all tokens or, where that takes longer, over some of each level and time."""
+    began = clock.monotonic()
+    sample = spread_queries(capture, FEW_QUERIES)
+    table = head_table(capture, queries=sample)
+    taken = clock.monotonic() - began
+    count = sum(field.mask.size for field in capture.fields.values())
+    if taken * count / sum(map(len, sample.values())) > seconds:
+        return table
+    return head_table(capture)
+
+
+def spread_queries(capture: AttentionCapture, most: int) -> dict[str, list[int]]:
+    """About ``most`` tokens of each field: equally many of every level and time, at random places.
+
+    At least one of each; the same ones at every call.
+    """
+    rng = np.random.default_rng(0)
+    chosen = {}
+    for name, field in capture.fields.items():
+        levels, times, rows, columns = token_shape(field)
+        each = max(1, most // (levels * times))
+        drawn = [rng.permutation(rows * columns)[:each] + rows * columns * i for i in range(levels * times)]
+        chosen[name] = np.sort(np.concatenate(drawn)).tolist()
+    return chosen

@@ -208,6 +208,8 @@ def _first(times: np.ndarray, time: Any, steps: int) -> int:
 
 def _leveled(dataset: xr.Dataset, name: Hashable, levels: Any) -> xr.DataArray:
     """A field on the levels wanted, or one without levels as it is."""
+    if isinstance(levels, Sequence) and not levels:
+        raise UserError("There is no level among those chosen: name one or several of the record's, in hPa.")
     return (select(dataset, [str(name)], levels) if "level" in dataset[name].dims else dataset)[name]
 
 

@@ -1,20 +1,19 @@
 // LiveVortices: the reader moves and paints vortices, a trained network forecasts them in this very page.
 import { PALETTES } from "./parts/colour.js";
-import { drawBar } from "./parts/colour_bar.js";
 import { element } from "./parts/controls.js";
+import { liveBar } from "./parts/live_bar.js";
 import { pushButton, liveControls } from "./parts/live_controls.js";
 import { liveErrors } from "./parts/live_errors.js";
 import {
-  COMPARED, VORTICITY_UNIT, attentionWords, errorWords, errorsAhead, fieldWords, stepsAhead, tokenPlace,
+  COMPARED, COMPUTING, VORTICITY_UNIT, attentionWords, errorWords, errorsAhead, fieldWords, stepsAhead, tokenPlace,
 } from "./parts/live_words.js";
 import { explorer } from "./parts/frame.js";
 import { headThumbs } from "./parts/head_thumbs.js";
-import { BAR, prepare } from "./parts/map_layout.js";
 import { missingHere, startModel } from "./parts/model_worker.js";
 import {
   drawFieldContours, drawHandles, drawSquare, drawSquareFrame, frameToken, hatchTokens, ringAt, squareMap,
 } from "./parts/square_map.js";
-import { takeHands, tokensAround } from "./parts/vortex_hands.js";
+import { takeHands, takeQuery } from "./parts/vortex_hands.js";
 import { largest, vortexScene } from "./parts/vortex_scene.js";
 
 const LIMITS = [3, 5, 10, 20]; // of the colours of vorticity
@@ -24,14 +23,16 @@ const roundUp = (value) => [1, 2, 5, 10].map((f) => f * 10 ** Math.floor(Math.lo
 function build({ meta, data, state, choose, redraw, root }) {
   const [n, count] = [meta.points, meta.tokens[0] * meta.tokens[1]];
   const scene = vortexScene(n);
-  // What the worker has told of the present scene; `number` counts the questions to it.
-  const known = {
-    number: 0, fresh: 0, ready: false, trouble: null, past: null, forecasts: [], frees: [], truths: [], rows: null, step: NaN, answer: NaN,
-  };
+  // What the worker has told. `number` counts the questions to it, `first` is the first one of the present scene; forecasts,
+  // frees, truths and the frames before them answer question `answered`, rows of attention question `looked`.
+  const nothing = () => ({ past: null, forecasts: [], frees: [], truths: [], rows: null, answered: 0, looked: 0 });
+  const known = { number: 0, first: 0, fresh: 0, ready: false, trouble: null, step: NaN, answer: NaN, ...nothing() };
+  const late = () => !known.trouble && known.answered < known.number; // what is shown is not yet of what is drawn
   let coming = null; // answers of a question until they reach the step that is shown
+  let frames = null;
   let now = scene.field(state.vortices);
   let asked = {};
-  let repainted = true;
+  let [repainted, restarted] = [true, false];
   let playing = null;
   const fault = element("p", { class: "arl-fault", role: "alert", hidden: "" });
 
@@ -40,12 +41,15 @@ function build({ meta, data, state, choose, redraw, root }) {
   const problem = missingHere();
   const worker = problem ? null : startModel({ data, meta }, {
     ready({ milliseconds }) { known.ready = true; root.arl.startMs = milliseconds; redraw(); },
-    past({ number, frames }) { known.trouble = null; if (number === known.number) known.past = frames; },
-    trouble({ text }) { Object.assign(known, { trouble: text, forecasts: [], frees: [], truths: [], rows: null }); redraw(); },
+    past(message) { known.trouble = null; frames = message.frames; },
+    trouble({ number, text }) {
+      if (number >= known.first) Object.assign(known, nothing(), { trouble: text });
+      redraw();
+    },
     step(message) {
-      if (message.number < known.fresh) return;
+      if (message.number < Math.max(known.fresh, known.first)) return;
       known.fresh = message.number; // a dragged vortex shows the newest answer there is, be it one question old
-      if (message.step === 1) coming = { forecasts: [], frees: [], truths: [] };
+      if (message.step === 1) coming = { past: frames, forecasts: [], frees: [], truths: [], answered: message.number };
       coming.forecasts[message.step - 1] = message.forecast;
       coming.frees[message.step - 1] = message.free;
       coming.truths[message.step - 1] = message.truth;
@@ -55,8 +59,10 @@ function build({ meta, data, state, choose, redraw, root }) {
       if (message.number === known.number && message.step === state.step) known.answer = performance.now() - asked.since;
       redraw();
     },
-    rows({ step, query, weights }) {
-      if (step === state.step && query === state.query) { known.rows = weights; redraw(); }
+    rows({ number, step, query, weights }) {
+      if (number < known.first || step !== state.step || query !== state.query) return;
+      Object.assign(known, { rows: weights, looked: number });
+      redraw();
     },
     fault: ({ text }) => fail(`The network cannot run here: ${text}`),
   });
@@ -69,6 +75,7 @@ function build({ meta, data, state, choose, redraw, root }) {
   // Asks the worker where anything that matters to it has changed, by the reader or by Python.
   function ask() {
     const { step, query, hidden, silent, vortices } = state;
+    if (step !== asked.step || query !== asked.query) known.rows = null;
     const drawn = JSON.stringify(vortices);
     const cut = JSON.stringify([hidden, silent]);
     const moved = repainted || drawn !== asked.drawn;
@@ -76,6 +83,9 @@ function build({ meta, data, state, choose, redraw, root }) {
     if (moved) now = scene.field(vortices);
     if (moved || cut !== asked.cut) {
       known.number += 1;
+      if (moved) known.trouble = null;
+      if (state.scene !== asked.scene || restarted) Object.assign(known, nothing(), { first: known.number });
+      restarted = false;
       const gates = Array.from({ length: meta.layers * meta.heads }, () => 1);
       silent.forEach(([layer, head]) => { gates[layer * meta.heads + head] = 0; });
       const mask = Array.from({ length: count }, () => 0);
@@ -83,12 +93,12 @@ function build({ meta, data, state, choose, redraw, root }) {
       const field = moved ? now : null;
       worker.send({ kind: "run", number: known.number, field, hidden: mask, heads: gates, shown: step, query });
     } else if (step !== asked.step || query !== asked.query) {
-      known.rows = null;
       worker.send({ kind: "look", step, query });
     }
     const since = moved || cut !== asked.cut ? performance.now() : asked.since;
-    asked = { drawn, cut, step, query, since };
+    asked = { drawn, cut, step, query, since, scene: state.scene };
   }
+
   // ---- controls
 
   const controls = liveControls({
@@ -99,7 +109,7 @@ function build({ meta, data, state, choose, redraw, root }) {
     const chosen = meta.scenes.find((one) => one.name === (name ?? state.scene));
     scene.clear();
     hand.vortex = 0;
-    repainted = true;
+    [repainted, restarted] = [true, true];
     choose({ scene: chosen.name, vortices: structuredClone(chosen.vortices), hidden: [], silent: [] });
   }
   // The sliders shape the chosen vortex, or the brush.
@@ -130,7 +140,7 @@ function build({ meta, data, state, choose, redraw, root }) {
   };
   const painted = () => { repainted = true; redraw(); };
   const hand = takeHands({ card: maps.now, state, scene, tokens: meta.tokens, on: { choose, painted, redraw } });
-  for (const card of [maps.network, maps.other, maps.attention]) takeQuery(card);
+  for (const card of [maps.network, maps.other, maps.attention]) takeQuery({ card, state, tokens: meta.tokens, choose });
   maps.other.heading.replaceWith(controls.compare);
   const thumbs = headThumbs(meta, { choose: (layer, head) => choose({ layer, head }) });
   const silence = pushButton("", () => choose({ silent: toggled() }));
@@ -148,21 +158,6 @@ function build({ meta, data, state, choose, redraw, root }) {
   const parts = element("div", {}, controls.text, controls.bar,
     element("div", { class: "arl-live-grid" }, ...Object.values(maps).map(({ node }) => node), headsCard, errorsCard.node), help);
 
-  function takeQuery(card) {
-    card.map.addEventListener("click", (event) => {
-      const place = card.place(event);
-      if (place) choose({ query: tokensAround(place, 0, meta.tokens)[0] });
-    });
-    card.map.addEventListener("keydown", (event) => {
-      const move = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-      if (!move) return;
-      event.preventDefault();
-      event.stopPropagation();
-      const [rows, columns] = meta.tokens;
-      const row = (Math.floor(state.query / columns) + move[0] + rows) % rows;
-      choose({ query: row * columns + ((state.query % columns) + move[1] + columns) % columns });
-    });
-  }
   function toggled() {
     const { layer, head, silent } = state;
     const chosen = head < 0 ? Array.from({ length: meta.heads }, (_, h) => [layer, h]) : [[layer, head]];
@@ -190,14 +185,14 @@ function build({ meta, data, state, choose, redraw, root }) {
     if (values) drawSquare(card, { values, n, palette, part, smooth: true });
     drawSquareFrame(card);
     const unit = card.layout.width < 240 ? "" : VORTICITY_UNIT;
-    drawShades(card, { palette, low: -limit, high: limit, part, unit, factor: 1 });
+    liveBar(card, { palette, low: -limit, high: limit, part, unit, factor: 1 });
   }
   function draw(look) {
     if (problem) return;
     ask();
     Object.values(maps).forEach((card) => card.measure());
     const limit = LIMITS.find((v) => 1.03 * v >= largest(now)) ?? largest(now);
-    const waiting = known.trouble ?? (known.ready ? "computing …" : "starting the network …");
+    const waiting = known.trouble ?? (known.ready ? COMPUTING : "starting the network …");
     drawField(maps.now, look, now, limit, "");
     hatchTokens(maps.now, meta.tokens, state.hidden);
     if (state.tool === "move") drawHandles(maps.now, state.vortices, hand.vortex);
@@ -209,6 +204,10 @@ function build({ meta, data, state, choose, redraw, root }) {
     drawAttention(look, waiting);
     thumbs.draw(look, { ...state, weights: known.rows, tokens: meta.tokens });
     tellNumbers();
+    const old = { network: late(), other: late(), attention: known.looked < known.number };
+    for (const [name, is] of Object.entries(old)) maps[name].node.toggleAttribute("data-arl-late", is);
+    headsCard.toggleAttribute("data-arl-late", old.attention);
+    errorsCard.node.toggleAttribute("data-arl-late", late());
     updateControls();
   }
   function drawOther(look, limit, waiting) {
@@ -237,17 +236,13 @@ function build({ meta, data, state, choose, redraw, root }) {
     drawSquareFrame(card);
     hatchTokens(card, meta.tokens, state.hidden);
     frameToken(card, meta.tokens, state.query);
-    drawShades(card, { palette, low: 0, high: most, part, unit: "%", factor: 100 });
-  }
-  function drawShades({ bar: canvas, layout: { left, width }, look }, shown) {
-    const layout = { left, width, bar: true, barTop: BAR.gap - 4, total: BAR.gap + BAR.height + BAR.labels - 4 };
-    const inks = { frame: look.ink("frame"), muted: look.ink("muted") };
-    drawBar(prepare(canvas, layout), { layout, inks, font: look.font, view: "field", row: null }, shown);
+    liveBar(card, { palette, low: 0, high: most, part, unit: "%", factor: 100 });
   }
   function tellNumbers() {
-    const found = errorsAhead(known, now);
-    errorsCard.draw(found, state.step, largest(now));
-    const ahead = stepsAhead(state.step);
+    const found = errorsAhead(known);
+    errorsCard.draw(found, state.step, { most: largest(now), late: late() });
+    const ahead = late() ? COMPUTING : stepsAhead(state.step);
+    const told = late() ? COMPUTING : errorWords(found, state.step);
     maps.now.caption.textContent = state.hidden.length ? `${state.hidden.length} of ${count} tokens are hidden from all others.`
       : "The solver goes back from it to the two frames before.";
     maps.network.aside.textContent = ahead;
@@ -256,11 +251,12 @@ function build({ meta, data, state, choose, redraw, root }) {
     maps.network.caption.textContent = `${fed} Lines: where vortices are now.`;
     maps.attention.aside.textContent = `layer ${state.layer}, ${state.head < 0 ? "mean" : `head ${state.head}`}`;
     const weights = weightsShown();
-    if (weights) maps.attention.caption.textContent = attentionWords(weights, state.query, meta.tokens);
+    const looked = weights && known.looked === known.number;
+    maps.attention.caption.textContent = attentionWords(looked ? weights : null, state.query, meta.tokens);
     maps.now.canvas.setAttribute("aria-label", fieldWords(now, state.vortices));
-    maps.network.canvas.setAttribute("aria-label", `Vorticity that the network forecasts, ${ahead}. ${errorWords(found, state.step)}`);
+    maps.network.canvas.setAttribute("aria-label", `Vorticity that the network forecasts, ${ahead}. ${told}`);
     maps.other.canvas.setAttribute("aria-label", `${COMPARED[state.compare].long}, ${ahead}`);
-    maps.attention.canvas.setAttribute("aria-label", maps.attention.caption.textContent || "Attention");
+    maps.attention.canvas.setAttribute("aria-label", maps.attention.caption.textContent);
     thumbs.node.firstChild.setAttribute("aria-label",
       `Attention of the token at ${tokenPlace(state.query, meta.tokens)} in ${meta.layers} layers of ${meta.heads} heads`);
     speed.textContent = Number.isFinite(known.step) ? `One step of the network took ${known.step.toFixed(0)} ms here.` : "";
@@ -279,7 +275,7 @@ function build({ meta, data, state, choose, redraw, root }) {
     nodes: [fault, parts],
     draw,
     words() {
-      const said = errorWords(errorsAhead(known, now), state.step);
+      const said = known.trouble ?? (late() ? COMPUTING : errorWords(errorsAhead(known), state.step));
       return problem ?? `Scene ${state.scene}, ${stepsAhead(state.step)}. ${said} ${maps.attention.caption.textContent}`;
     },
     hooks: {
@@ -288,7 +284,7 @@ function build({ meta, data, state, choose, redraw, root }) {
       forecast: (step) => known.forecasts[step - 1] && [...known.forecasts[step - 1]],
       truth: (step) => known.truths[step - 1] && [...known.truths[step - 1]],
       rows: () => known.rows && [...known.rows],
-      computed: () => (known.fresh === known.number ? known.forecasts.filter(Boolean).length : 0),
+      computed: () => (!late() && known.looked === known.number ? known.forecasts.filter(Boolean).length : 0),
       milliseconds: () => ({ network: known.step, answer: known.answer }),
     },
     end() { clearInterval(playing); worker?.end(); },

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.widgets.explorer import Between, Content, Explorer, is_number
+from atmorep_lite.widgets.explorer import Between, Content, Explorer, complete, is_number
 from atmorep_lite.widgets.packing import Buffer
 from atmorep_lite.widgets.page import module_source
 from atmorep_lite.widgets.vortex_scenes import SCENES, check_scene, check_vortex, token_at
@@ -22,6 +24,7 @@ STEPS = 10
 """Forecasts in a row that the page makes."""
 TOOLS = ("move", "paint", "hide")
 COMPARISONS = ("truth", "error", "hiding")
+LISTS = ("vortices", "hidden", "silent")
 
 
 class LiveVortices(Explorer, module="live_vortices", heading="A network that runs in this page"):
@@ -56,8 +59,8 @@ class LiveVortices(Explorer, module="live_vortices", heading="A network that run
     Raises
     ------
     UserError
-        Where an entry of ``selected`` is not allowed. What is wrong with the model or the scenes becomes the
-        message of the explorer, its ``fault``.
+        Where an entry of ``selected`` is set to what is not allowed. What is wrong with the model, the scenes
+        or the first view becomes the message of the explorer, its ``fault``.
 
     Examples
     --------
@@ -77,44 +80,55 @@ class LiveVortices(Explorer, module="live_vortices", heading="A network that run
         caption: str | None = None,
         **selected: Any,
     ) -> None:
-        super().__init__(lambda: _content(model, scenes), title=title, caption=caption)
-        if selected and not self.fault:
-            self.selected = selected
+        def make() -> Content:
+            content = _content(model, scenes)
+            return replace(content, selected=_completed(content.meta, selected, content.selected))
+
+        super().__init__(make, title=title, caption=caption)
 
     def allowed(self) -> Mapping[str, tuple[Any, ...] | Between]:
-        count = math.prod(self.meta["tokens"])
-        return {
-            "scene": tuple(scene["name"] for scene in self.meta["scenes"]),
-            "step": tuple(range(1, STEPS + 1)),
-            "query": tuple(range(count)),
-            "layer": tuple(range(self.meta["layers"])),
-            "head": tuple(range(-1, self.meta["heads"])),
-            "compare": COMPARISONS,
-            "tool": TOOLS,
-            "radius": Between(0.1, 1.5),
-            "strength": Between(-10, 10),
-        }
+        return _allowed(self.meta)
 
     def complete(self, wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-        lists = ("vortices", "hidden", "silent")
-        if "scene" in wanted and "vortices" not in wanted:
-            chosen = [scene for scene in self.meta["scenes"] if scene["name"] == wanted["scene"]]
-            wanted = {**wanted, **({"vortices": chosen[0]["vortices"]} if chosen else {})}
-        plain = ({k: v for k, v in given.items() if k not in lists} for given in (wanted, before))
-        merged = super().complete(*plain)
-        given = {**before, **wanted}
-        tokens, layers, heads = (
-            range(n) for n in (math.prod(self.meta["tokens"]), self.meta["layers"], self.meta["heads"])
-        )
-        vortices, hidden, silent = (_listed(name, given.get(name, ())) for name in lists)
-        merged["vortices"] = [check_vortex(vortex) for vortex in vortices]
-        merged["hidden"] = [_member("hidden", token, tokens) for token in hidden]
-        if any(len(_listed("silent", pair)) != 2 for pair in silent):
-            raise UserError(f"The silent heads are {silent!r}: give pairs [layer, head].")
-        merged["silent"] = [
-            [_member("silent", layer, layers), _member("silent", head, heads)] for layer, head in silent
-        ]
-        return merged
+        return _completed(self.meta, wanted, before)
+
+
+def _allowed(meta: Mapping[str, Any]) -> dict[str, tuple[Any, ...] | Between]:
+    return {
+        "scene": tuple(scene["name"] for scene in meta["scenes"]),
+        "step": tuple(range(1, STEPS + 1)),
+        "query": tuple(range(math.prod(meta["tokens"]))),
+        "layer": tuple(range(meta["layers"])),
+        "head": tuple(range(-1, meta["heads"])),
+        "compare": COMPARISONS,
+        "tool": TOOLS,
+        "radius": Between(0.1, 1.5),
+        "strength": Between(-12, 12),
+    }
+
+
+def _completed(
+    meta: Mapping[str, Any], wanted: Mapping[str, Any], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    allowed = _allowed(meta)
+    if unknown := sorted(set(wanted) - {*allowed, *LISTS}):
+        raise UserError(f"The entries {unknown} are unknown: use some of {(*allowed, *LISTS)}.")
+    if "scene" in wanted and "vortices" not in wanted:
+        chosen = [scene for scene in meta["scenes"] if scene["name"] == wanted["scene"]]
+        wanted = {**wanted, **({"vortices": chosen[0]["vortices"]} if chosen else {})}
+    plain = ({k: v for k, v in given.items() if k not in LISTS} for given in (wanted, before))
+    merged = complete(allowed, *plain)
+    given = {**before, **wanted}
+    tokens, layers, heads = (range(n) for n in (math.prod(meta["tokens"]), meta["layers"], meta["heads"]))
+    vortices, hidden, silent = (_listed(name, given.get(name, ())) for name in LISTS)
+    merged["vortices"] = [check_vortex(vortex) for vortex in vortices]
+    merged["hidden"] = [_member("hidden", token, tokens) for token in hidden]
+    if any(len(_listed("silent", pair)) != 2 for pair in silent):
+        raise UserError(f"The silent heads are {silent!r}: give pairs [layer, head].")
+    merged["silent"] = [
+        [_member("silent", layer, layers), _member("silent", head, heads)] for layer, head in silent
+    ]
+    return merged
 
 
 def _content(model: str | Path, scenes: Sequence[Mapping[str, Any]]) -> Content:
@@ -122,6 +136,8 @@ def _content(model: str | Path, scenes: Sequence[Mapping[str, Any]]) -> Content:
     from atmorep_lite.zoo.folder import load_settings
     from atmorep_lite.zoo.vortexformer import VortexFormerConfig
 
+    if not isinstance(model, str | os.PathLike):
+        raise UserError(f"The model is {model!r}: give a shipped model's name or a model folder.")
     folder = find_pretrained(model)
     network = folder / "model.onnx"
     if not network.is_file():
@@ -133,9 +149,12 @@ def _content(model: str | Path, scenes: Sequence[Mapping[str, Any]]) -> Content:
             f"The model has {config.slots[0]} token times and {config.points} points a side; the page shows "
             "models whose tokens are squares that hold all frames, on a side that is a power of two."
         )
+    if not isinstance(scenes, list | tuple) or not scenes:
+        raise UserError(
+            f"The scenes are {scenes!r}, that is no scenes: give a list of one or more, each with "
+            "name, text and vortices."
+        )
     known = [check_scene(scene) for scene in scenes]
-    if not known:
-        raise UserError("There are no scenes: give one or more, each with name, text and vortices.")
     buffer, parts = Buffer(), {}
     worker = classic_script((RUNTIME / "ort.wasm.bundle.min.mjs").read_text(encoding="utf-8"))
     for name, content in {

@@ -23,7 +23,8 @@ const handlers = {
     self.postMessage({ kind: "ready", milliseconds: performance.now() - started });
     work();
   },
-  run(job) {
+  run({ shown, query, ...job }) {
+    made.look = { step: shown, query }; // here and not when the job's turn comes: a newer look may have come by then
     made.waiting = { ...job, field: job.field ?? made.waiting?.field ?? null }; // a field not yet looked at must not be lost
     work();
   },
@@ -48,6 +49,7 @@ async function work() {
     try {
       await carry(job);
     } catch (error) {
+      scene = null; // no later job is to go on from half of it
       self.postMessage({ kind: "trouble", number: job.number, text: String(error.message ?? error) });
     }
   }
@@ -56,15 +58,14 @@ async function work() {
 
 async function carry(job) {
   const { steps } = made.meta;
-  made.look = { step: job.shown, query: job.query };
   if (job.field) prepareScene(job.field);
   if (!scene) return;
-  const run = { forecasts: [], attention: [] };
+  const run = { number: job.number, forecasts: [], attention: [] };
   scene.run = run;
   const plain = !job.hidden.some(Boolean) && job.heads.every(Boolean);
   self.postMessage({ kind: "past", number: job.number, frames: scene.frames });
   for (let step = 1; step <= steps; step += 1) {
-    if (made.waiting && step > job.shown) return;
+    if (made.waiting && step > made.look.step) return;
     const began = performance.now();
     await forecastNext(run, job, step);
     if (plain) scene.free = run.forecasts;
@@ -84,6 +85,7 @@ const open = (job) => ({ hidden: job.hidden.map(() => 0), heads: job.heads.map((
 
 // The painted field is the newest frame; the two before it are those from which the flow comes to it.
 function prepareScene(field) {
+  scene = null; // where the new one cannot be made, the old one must not be taken for it
   const { flow, meta } = made;
   const now = flow.toSpectrum(field);
   const past = flow.copy(now);
@@ -130,7 +132,7 @@ function tellRows(step) {
   for (let i = 0; i < layers * heads; i += 1) {
     weights.set(attention.subarray((i * count + query) * count, (i * count + query + 1) * count), i * count);
   }
-  self.postMessage({ kind: "rows", step, query, weights });
+  self.postMessage({ kind: "rows", number: scene.run.number, step, query, weights });
 }
 
 self.onmessage = async ({ data }) => {

@@ -106,6 +106,11 @@ class MaskingExplorer(Explorer, module="masking_explorer", heading="Masking"):
             piece = read_piece(
                 dataset, field, levels=levels, time=time, steps=steps, latitude=latitude, longitude=longitude
             )
+            if not isinstance(masking, MaskingConfig | None):
+                raise UserError(
+                    f"The masking is {type(masking).__name__}, where a MaskingConfig was expected: give "
+                    "config.masking, or leave it out."
+                )
             rules = masking or MaskingConfig()
             drawn = draw_all(
                 piece,
@@ -185,7 +190,9 @@ class MaskingExplorer(Explorer, module="masking_explorer", heading="Masking"):
         shapes = {f.name: shape_of(f) for f in self._known.configs}
         try:
             name, *place = token
-            inside = all(n in range(size) for n, size in zip(place, shapes[name], strict=True))
+            inside = all(
+                type(n) is not bool and n in range(size) for n, size in zip(place, shapes[name], strict=True)
+            )
         except (TypeError, ValueError, KeyError):
             inside = False
         if not inside:

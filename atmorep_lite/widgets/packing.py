@@ -11,6 +11,7 @@ import numpy as np
 
 from atmorep_lite.attention_maps import AttentionCapture, CapturedField, CapturedPair
 from atmorep_lite.attention_maps.winds import Wind, wind_of
+from atmorep_lite.errors import UserError
 from atmorep_lite.fields import FIELDS
 from atmorep_lite.widgets import coastline
 from atmorep_lite.widgets.checks import (
@@ -101,9 +102,12 @@ def pack(
     """
     check_precision(precision)
     check_capture(capture)
+    if references is not None and not isinstance(references, Mapping):
+        raise UserError(
+            f"The references are {type(references).__name__}, where a dict of name to capture was expected."
+        )
     others = {
-        name: [one] if isinstance(one, AttentionCapture) else list(one)
-        for name, one in (references or {}).items()
+        name: list(one) if isinstance(one, Iterable) else [one] for name, one in (references or {}).items()
     }
     check_names(others)
     for one in (one for several in others.values() for one in several):
@@ -152,6 +156,10 @@ def pack(
         description["coast"] = {"at": buffer.add(coast), "count": len(coast)}
     from atmorep_lite.widgets.evidence import Evidence, pack_evidence
 
+    if not isinstance(evidence, Evidence | None):
+        raise UserError(
+            f"The evidence is {type(evidence).__name__}, where an Evidence was expected: try Evidence.of()."
+        )
     description["evidence"] = pack_evidence(evidence or Evidence(), capture, buffer)
     data = buffer.bytes()
     return description | {"accuracy": measured_error(description, data, sources)}, data

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from atmorep_lite.errors import UserError
 from atmorep_lite.widgets.compact import compact
 
 HERE = Path(__file__).parent
@@ -123,20 +124,41 @@ def page_text(
         title=html.escape(title),
         scripts="'unsafe-inline'" + (" 'wasm-unsafe-eval' blob:; worker-src blob:" if wasm else ""),
         style=style,
-        state=json.dumps(state, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/"),
+        state=_json(state),
         data=base64.b64encode(data).decode("ascii"),
         module=module,
     )
 
 
+def _json(state: dict[str, Any]) -> str:
+    """JSON that a script element holds: without ``<``, neither its end nor a comment begins there."""
+    text = json.dumps(state, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
 def write_page(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a page under another name first, then rename it; makes its folder, returns its path."""
+    """Write a page under another name first, then rename it; makes its folder, returns its path.
+
+    Raises
+    ------
+    UserError
+        Where no file can be written there.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f"The path is {path!r}, where that of a file was expected: try 'page.html'.")
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
+    if target.is_dir():
+        raise UserError(f"The path {target} is a folder: name a file in it, such as page.html.")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{target.name}.{os.getpid()}.unfinished")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The page cannot be written to {target} ({error.strerror}): choose another path."
+        ) from error
     return target

@@ -214,7 +214,8 @@ function build({ meta, data, state, choose, redraw, announce }) {
     drawMaps(look);
     drawCharts(widths);
     const off = Math.max(...names.map((name) => meta.maps.errors[names.indexOf(name) * count + index()]));
-    bound.textContent = `Maps travel with ${meta.maps.bits} bits a value: at this lead within ${percent(off / (high - low || 1))} of the truth's range. Errors and spectra are of the numbers themselves.`;
+    const part = off / (high - low || 1); // of a forecast that blew up it says nothing
+    bound.textContent = `Maps travel with ${meta.maps.bits} bits a value${part <= 1 ? `: at this lead within ${percent(part)} of the truth's range` : ""}. Errors and spectra are of the numbers themselves.`;
   }
   const panel = (head, ...nodes) => element("section", {}, element("p", { class: "arl-panel-head", text: head }), ...nodes);
   return {

@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 
 from atmorep_lite.errors import UserError
-from atmorep_lite.layout import dates, hours, is_simulated
 from atmorep_lite.widgets.explorer import Between, Content, Explorer
-from atmorep_lite.widgets.maps_packing import plane_grid, readable, regular_grid
+from atmorep_lite.widgets.maps_packing import plane_grid
 from atmorep_lite.widgets.rollout_packing import VIEWS, Rollouts, pack_rollouts
+from atmorep_lite.widgets.rollout_sources import of_datasets, of_models
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +73,11 @@ class RolloutExplorer(Explorer, module="rollout_explorer", heading="Forecast and
     ) -> None:
         def make() -> Content:
             states = _array("truth", truth)
+            if not isinstance(forecasts, Mapping):
+                raise UserError(
+                    f"The forecasts are {type(forecasts).__name__}, where a dict of name to forecast was "
+                    "expected: give each a name."
+                )
             guesses = {str(name): _array(f"forecast {name!r}", guess) for name, guess in forecasts.items()}
             if states.ndim != 3:
                 raise UserError(f"The truth has shape {states.shape}, where [lead, y, x] was expected.")
@@ -121,17 +126,17 @@ class RolloutExplorer(Explorer, module="rollout_explorer", heading="Forecast and
         words
             ``title``, ``caption``, ``units``, ... as for the class.
         """
-        from atmorep_lite.zoo import forecaster
+        explorer = cls.__new__(cls)
+        told = {name: words.pop(name, None) for name in ("title", "caption")}
 
-        seen = forecaster.FRAMES
-        if trajectory.ndim != 3 or len(trajectory) <= seen:
-            raise UserError(
-                f"The trajectory has shape {tuple(trajectory.shape)}, where [frame, y, x] with more than "
-                f"{seen} frames was expected."
-            )
-        first, steps = trajectory[None, :seen], len(trajectory) - seen
-        guesses = {name: forecaster.rollout(model, first, steps)[0] for name, model in models.items()}
-        return cls(trajectory[seen:], guesses, start=trajectory[seen - 1], climatology=0.0, **words)
+        def make() -> Content:
+            truth, guesses, start = of_models(models, trajectory)
+            made = cls(truth, guesses, start=start, climatology=0.0, **words)
+            made.check()
+            return Content(made.meta | told, made.selected, made.data)
+
+        Explorer.__init__(explorer, make, **told)
+        return explorer
 
     @classmethod
     def of_weather(
@@ -167,7 +172,7 @@ class RolloutExplorer(Explorer, module="rollout_explorer", heading="Forecast and
         explorer = cls.__new__(cls)
 
         def make() -> Content:
-            return pack_rollouts(_weather(forecasts, truth, field, level, time, record))
+            return pack_rollouts(of_datasets(forecasts, truth, field, level, time, record))
 
         Explorer.__init__(explorer, make, title=title, caption=caption)
         return explorer
@@ -189,88 +194,3 @@ def _array(name: str, values: Any) -> np.ndarray:
         raise UserError(
             f"The {name} is no array of numbers: give [lead, y, x] as an array or a tensor."
         ) from error
-
-
-def _weather(
-    forecasts: Mapping[str, xr.Dataset],
-    truth: xr.Dataset,
-    field: str,
-    level: int,
-    time: object | None,
-    record: xr.Dataset | None,
-) -> Rollouts:
-    """Rollouts on the sphere, in readable units."""
-    if not forecasts:
-        raise UserError("There are no forecasts, where a dict of name to Dataset was expected.")
-    named = [*((f"forecast {name!r}", data) for name, data in forecasts.items()), ("truth", truth)]
-    for what, data in named + ([("record", record)] if record is not None else []):
-        if field not in data or level not in data["level"].values:
-            raise UserError(
-                f"The {what} has no {field} at level {level}, where one that all have was expected: "
-                f"choose among {[str(n) for n in data.data_vars]} and {data['level'].values.tolist()}."
-            )
-    first = next(iter(forecasts.values()))
-    initial = (dates(first["time"].values) if time is None else dates(time))[0]
-    leads = _common_leads(forecasts, truth, initial)
-    grid = regular_grid(first["latitude"].values, first["longitude"].values)
-    factor, unit = readable(str(truth[field].attrs.get("units", "")))
-
-    def states(data: xr.Dataset, dim: str) -> np.ndarray:
-        if (data["latitude"].shape, data["longitude"].shape) != (
-            first["latitude"].shape,
-            first["longitude"].shape,
-        ):
-            data = data.sel({name: first[name] for name in ("latitude", "longitude")}, method="nearest")
-        return factor * data[field].sel(level=level).transpose(dim, "latitude", "longitude").values.astype(
-            float
-        )
-
-    guesses = {}
-    for name, data in forecasts.items():
-        step = data.sel(time=initial, prediction_timedelta=hours(leads))
-        guesses[name] = states(step.mean("number") if "number" in step.dims else step, "prediction_timedelta")
-    observed = states(truth.sel(time=initial + hours([0.0, *leads])), "time")
-    start = observed[:1]
-    baselines = {"persistence": np.broadcast_to(start, observed.shape)}
-    if record is not None:
-        mean = states(record[[field]].mean("time").expand_dims("time"), "time")
-        baselines["climatology"] = np.broadcast_to(mean, observed.shape)
-    place = f" at {level} hPa" if level else ""
-    return Rollouts(
-        observed,
-        {name: np.concatenate([start, guess]) for name, guess in guesses.items()},
-        np.array([0.0, *leads]),
-        grid,
-        baselines,
-        field.replace("_", " ") + place,
-        unit,
-        "h",
-        is_simulated(truth),
-    )
-
-
-def _common_leads(
-    forecasts: Mapping[str, xr.Dataset], truth: xr.Dataset, initial: np.datetime64
-) -> list[float]:
-    """Leads in hours that all forecasts have and of which the truth is known."""
-    known = dates(truth["time"].values)
-    for what, times in [
-        ("truth", known),
-        *((f"forecast {n!r}", dates(f["time"].values)) for n, f in forecasts.items()),
-    ]:
-        if initial not in times:
-            raise UserError(
-                f"The {what} has no {str(initial)[:16]}, where the initial time was expected: choose among "
-                f"{str(times[0])[:16]} to {str(times[-1])[:16]}."
-            )
-    offered = [f["prediction_timedelta"].values / np.timedelta64(1, "h") for f in forecasts.values()]
-    leads = [
-        float(lead)
-        for lead in np.sort(offered[0])
-        if lead > 0 and all(lead in other for other in offered) and initial + hours(lead) in known
-    ]
-    if not leads:
-        raise UserError(
-            "The forecasts and the truth have no lead in common: give forecasts of the same weather."
-        )
-    return leads

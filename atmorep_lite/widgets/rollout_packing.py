@@ -17,6 +17,7 @@ from atmorep_lite.widgets.spectra import ring_spectrum, zonal_spectrum
 
 MOST_BYTES = 900_000  # of maps; about 1.2 MB as text on the page
 MOST_FORECASTS = 6
+RESERVED = ("truth", "persistence", "climatology")
 VIEWS = ("one", "all", "differences")
 
 
@@ -66,6 +67,11 @@ def check(shown: Rollouts) -> None:
         raise UserError(
             f"There are {len(shown.forecasts)} forecasts, where 1 to {MOST_FORECASTS} were expected: "
             "give them as a dict of name to forecast."
+        )
+    if taken := [name for name in shown.forecasts if name in RESERVED]:
+        raise UserError(
+            f"A forecast is called {taken[0]!r}, which the explorer calls something else: choose a name, and "
+            f"none of {RESERVED}."
         )
     for name, forecast in (*shown.forecasts.items(), *shown.baselines.items()):
         if forecast.shape != shown.truth.shape:

@@ -9,6 +9,7 @@ import numpy as np
 
 from atmorep_lite.attention_maps import nearest
 from atmorep_lite.errors import UserError
+from atmorep_lite.widgets.explorer import among, is_number
 from atmorep_lite.widgets.rows import Meta, attention_rows, find_field, token_count
 
 ENTRIES = (
@@ -104,17 +105,20 @@ def complete(meta: Meta, wanted: Mapping[str, Any], before: Mapping[str, Any]) -
         merged["query"] = _same_place(meta, before, merged["query_field"])
     check_query(meta, merged["query_field"], merged["query"])
     for kind in ("key_level", "key_hours"):
-        if not _is_number(merged[kind]):
+        if not is_number(merged[kind]):
             raise UserError(f"The {kind} of selected is {merged[kind]!r}, where a number was expected.")
+    merged["query"] = int(merged["query"])
     for kind, allowed in meta["allowed"].items():
-        if merged[kind] not in allowed:
-            wanted = kind.replace("_", " ")
-            raise UserError(f"The {wanted} {merged[kind]!r} is unknown: choose one of {list(allowed)}.")
+        found = among(allowed, merged[kind])
+        if not found:
+            told = kind.replace("_", " ")
+            raise UserError(f"The {told} {merged[kind]!r} is unknown: choose one of {list(allowed)}.")
+        (merged[kind],) = found
     check_temperature(merged["temperature"])
-    for pin in ("pin_a", "pin_b"):
-        _check_pin(meta, pin, merged[pin])
+    for name in ("pin_a", "pin_b"):
+        merged[name] = _pin(meta, name, merged[name])
     if missing := [pin for pin in NEEDS[merged["show"]] if merged[pin] is None]:
-        raise UserError(f"To show {merged['show']!r}, set {' and '.join(missing)} of selected too.")
+        raise UserError(f"To show {merged['show']!r}, set {' and '.join(missing)} too.")
     return merged
 
 
@@ -148,8 +152,12 @@ def scenes_of(
     UserError
         Where a scene has no name or cannot be shown.
     """
+    if isinstance(scenes, str | Mapping) or not isinstance(scenes, Iterable):
+        raise UserError(f"The scenes are {scenes!r}, where a list of dicts, each with a name, was expected.")
     made: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes, 1):
+        if not isinstance(scene, Mapping):
+            raise UserError(f"Scene {number} is {scene!r}, where a dict with a name was expected.")
         name, text = scene.get("name"), scene.get("text", "")
         if not isinstance(name, str) or not name.strip() or not isinstance(text, str):
             raise UserError(f"Scene {number} is called {name!r}: give it a name, and words as its text.")
@@ -162,32 +170,50 @@ def scenes_of(
     return made
 
 
-def _check_pin(meta: Meta, name: str, pin: Any) -> None:
-    """Raise `UserError` unless a pin is None or names a token."""
+def _pin(meta: Meta, name: str, pin: Any) -> dict[str, Any] | None:
+    """A pin with a whole number as its query; `UserError` unless it is None or names a token."""
     if pin is None:
-        return
+        return None
     if not isinstance(pin, Mapping) or set(pin) != {"query_field", "query"}:
         raise UserError(f"The {name} of selected is {pin!r}: give a query_field and a query, or None.")
     check_query(meta, pin["query_field"], pin["query"])
+    return {"query_field": pin["query_field"], "query": int(pin["query"])}
 
 
 def check_query(meta: Meta, name: str, query: int) -> None:
     """Raise `UserError` unless the field is there and has the token."""
     tokens = token_count(find_field(meta, name))
-    if not _is_number(query) or query != int(query) or not 0 <= query < tokens:
+    if not is_number(query) or query != int(query) or not 0 <= query < tokens:
         raise UserError(f"The query {query!r} of {name} is unknown: choose a token from 0 to {tokens - 1}.")
 
 
 def check_temperature(temperature: float) -> None:
     """Raise `UserError` unless the temperature is a positive number."""
-    if not _is_number(temperature) or not 0 < temperature < np.inf:
+    if not is_number(temperature) or not temperature > 0:
         raise UserError(f"The temperature is {temperature!r}, where a positive number was expected: try 1.")
 
 
 def nearest_token(
     field: dict[str, Any], latitude: float, longitude: float, level: float | None, hours: float
 ) -> int:
-    """Index of the token whose latitude, longitude, level and time are each nearest to those given."""
+    """Index of the token whose latitude, longitude, level and time are each nearest to those given.
+
+    Raises
+    ------
+    UserError
+        For a place that is none on the globe, or what is no number.
+    """
+    for name, number in (
+        ("latitude", latitude),
+        ("longitude", longitude),
+        ("level", level),
+        ("hours", hours),
+    ):
+        if not (is_number(number) or (name == "level" and number is None)):
+            said = {"latitude": "y", "longitude": "x"}.get(name, name) if field["plane"] else name
+            raise UserError(f"The {said} of the token is {number!r}, where a finite number was expected.")
+    if not field["plane"] and not abs(latitude) <= 90:
+        raise UserError(f"There is no latitude {latitude:g}: give -90 to 90 degrees north.")
     tall, wide = field["period"] or ((None, None) if field["plane"] else (None, 360.0))
     places = (
         nearest(field["level"], field["level"][-1] if level is None else level),
@@ -201,10 +227,6 @@ def nearest_token(
 def plain(value: Any) -> Any:
     """A NumPy number as one that JSON knows."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _heads(meta: Meta, *, own: bool) -> list[int]:

@@ -12,30 +12,50 @@ import { stageNumbers } from "./parts/stage_values.js";
 
 const TALL = { wide: 720, of: 1280, least: 560 }; // the stage is laid out for 1280 x 720 and grows with the screen
 const PLAY_MS = 450;
+const PATIENCE_MS = 10000; // without an answer
+const READ_MS = 8000; // a message stays so long
+const LOST = "The connection is lost: reload the page";
 
 function build(page, model) {
   const { meta, data, state, root } = page;
-  const made = { answer: model.get("answer"), numbers: null, asked: 0, timer: null, turn: 0 };
+  const made = { answer: model.get("answer"), numbers: null, asked: 0, timer: null, turn: 0, pending: 0, visit: state.visit, lost: false };
   const fault = element("p", { class: "arl-stage-fault", role: "alert", hidden: "" });
-  const say = (words) => {
+  function say(words, stays = false) {
+    clearTimeout(made.saying);
     fault.hidden = !words;
     fault.textContent = words || "";
+    if (words && !stays) made.saying = setTimeout(hush, READ_MS);
+  }
+  const hush = () => { if (!made.lost) say(""); };
+  const lose = () => {
+    made.lost = true;
+    settle();
+    say(LOST, true);
   };
+  root.addEventListener("click", hush);
 
   function choose(changes) {
+    // What is asked of a scene that is just being left would be mixed with the next one.
+    if (made.visit < state.visit && changes.visit === undefined && !made.lost) return;
     if (Object.entries(changes).every(([key, value]) => JSON.stringify(state[key]) === JSON.stringify(value))) return;
-    made.asked = performance.now();
-    root.dataset.arlAsked = "true";
-    clearTimeout(made.busy);
-    made.busy = setTimeout(() => { root.dataset.arlBusy = "true"; }, 180);
-    if (!asks(changes)) settle();
-    page.choose(changes);
+    const asked = state.asked + 1; // Python's answer tells which question it is for
+    if (asks(changes)) {
+      made.pending = asked;
+      made.asked = performance.now();
+      root.dataset.arlAsked = "true";
+      clearTimeout(made.busy);
+      made.busy = setTimeout(() => { root.dataset.arlBusy = "true"; }, 180);
+      clearTimeout(made.patience);
+      made.patience = setTimeout(lose, PATIENCE_MS);
+    }
+    page.choose({ ...changes, asked });
   }
   // Whether Python has to answer; the rest is drawn from what is here.
   const asks = (changes) => Object.keys(changes).some((key) => !["level", "hours", "cards", "member", "brush"].includes(key))
     && !(Object.keys(changes).length === 1 && changes.view === "maps");
   function settle() {
     clearTimeout(made.busy);
+    clearTimeout(made.patience);
     delete root.dataset.arlBusy;
     delete root.dataset.arlAsked;
   }
@@ -48,6 +68,7 @@ function build(page, model) {
     scene(number) {
       if (number >= 0 && number < meta.scenes.length) {
         pause();
+        setup.toggle(false);
         choose({ scene: number, visit: state.visit + 1 });
       }
     },
@@ -86,7 +107,7 @@ function build(page, model) {
   const cards = buildCards(shared);
   const side = buildSide(shared);
   const setup = buildSetup(shared);
-  shared.toggleSetup = setup.toggle;
+  Object.assign(shared, { toggleSetup: setup.toggle, setup: setup.node, escape: () => { hush(); setup.toggle(false); } });
   const main = element("div", { class: "arl-stage-main" }, cards.node, side.node);
   const keys = stageKeys(shared);
 
@@ -102,9 +123,14 @@ function build(page, model) {
     made.answer = answer;
     if (answer.turn !== made.turn) { // Python has heard of what was asked last
       made.turn = answer.turn;
+      made.visit = Math.max(made.visit, answer.stands.visit);
+      made.lost = false;
       say(answer.fault);
-      cards.forget();
-      settle();
+      if (answer.stands.asked >= state.asked) Object.assign(state, structuredClone(answer.stands)); // picture and controls at once
+      if (answer.stands.asked >= made.pending) {
+        cards.forget();
+        settle();
+      }
     }
     page.redraw();
   }
@@ -116,6 +142,8 @@ function build(page, model) {
   for (const [name, act] of Object.entries(heard)) model.on(`change:${name}`, act);
   take();
   invite();
+  const hosts = window.Bokeh?.documents || []; // of Panel, which knows when its server has gone
+  for (const host of hosts) host.on_event?.("connection_lost", lose);
 
   function draw(look) {
     const wide = root.clientWidth;
@@ -153,11 +181,11 @@ function build(page, model) {
     nodes: [head.node, fault, main, guest.node, setup.node, keys.node],
     draw,
     words() {
-      const { name } = meta.scenes[state.scene] || { name: "" };
+      const { name } = meta.scenes[made.answer.stands?.scene ?? state.scene];
       return `${name}. ${made.answer.label}, ${state.level} hPa, at ${state.hours} hours. ${cards.words()}`;
     },
     hooks: {
-      ask: choose, scene: shared.scene, number: () => made.answer.number, answerMs: NaN, fault: () => fault.textContent,
+      ask: choose, choose, scene: shared.scene, number: () => made.answer.number, answerMs: NaN, fault: () => fault.textContent,
       values: (card) => [...(made.numbers.values(card, shared.level(), shared.step(), state.member) || [])],
       centre: cards.centre, guest: () => guest.number(),
     },
@@ -165,14 +193,35 @@ function build(page, model) {
       pause();
       keys.end();
       guest.end();
-      clearTimeout(made.busy);
+      for (const timer of [made.busy, made.patience, made.saying]) clearTimeout(timer);
+      root.removeEventListener("click", hush);
       for (const [name, act] of Object.entries(heard)) model.off(`change:${name}`, act);
     },
   };
 }
 
+// Python tells what it has made of each choice. Of a choice that is older than the page's last one nothing is to be taken
+// over: it would undo what was chosen since.
+function onlyNew(model, told) {
+  return {
+    get(name) {
+      const value = model.get(name);
+      return name === "selected" && told.state && value.asked < told.state.asked ? told.state : value;
+    },
+    set: (...all) => model.set(...all),
+    save_changes: () => model.save_changes(),
+    on: (...all) => model.on(...all),
+    off: (...all) => model.off(...all),
+  };
+}
+
 function render({ model, el }) {
-  return explorer({ kind: "stage", label: "Live app", build: (page) => build(page, model) })({ model, el });
+  const told = { state: null };
+  const known = (page) => {
+    told.state = page.state;
+    return build(page, model);
+  };
+  return explorer({ kind: "stage", label: "Live app", build: known })({ model: onlyNew(model, told), el });
 }
 
 export default { render };

@@ -24,7 +24,7 @@ from atmorep_lite.widgets.gridded import (
     read_piece,
 )
 from atmorep_lite.widgets.packing import Buffer
-from atmorep_lite.widgets.token_sizes import TokenNumbers, TwoSizes, token_numbers, two_sizes
+from atmorep_lite.widgets.token_sizes import TokenNumbers, TwoSizes, token_numbers, two_sizes, whole_tokens
 
 FIELDS = ("temperature", "vorticity", "specific_humidity")
 KINDS = ("values", "departures")
@@ -69,7 +69,8 @@ class TokenExplorer(Explorer, module="token_explorer", heading="Tokens"):
     steps
         How many consecutive times.
     latitude, longitude
-        (south, north) and (west, east) in degrees; the whole record where None.
+        (south, north) and (west, east) in degrees; the whole record where None.  Such a region is trimmed, in
+        the south and east, to whole tokens of the first size; the caption then says so.
     token_size
         The first token size (time, latitude, longitude), in grid points; must divide the piece.
     compare
@@ -119,6 +120,7 @@ class TokenExplorer(Explorer, module="token_explorer", heading="Tokens"):
             piece = read_piece(
                 dataset, field, levels=levels, time=time, steps=steps, latitude=latitude, longitude=longitude
             )
+            found, piece = piece.shape, whole_tokens(piece, token_size, latitude, longitude)
             size = check_token_size(token_size, piece.shape)
             sizes = _to_compare(piece.shape) if compare is None else compare
             meta, data = _pack(piece, [check_token_size(one, piece.shape) for one in sizes])
@@ -135,6 +137,11 @@ class TokenExplorer(Explorer, module="token_explorer", heading="Tokens"):
                 "view": "values",
             }
             self.complete(selected, {})
+            if piece.shape != found:
+                (_, tall, wide), (_, rows, columns) = found, piece.shape
+                kept = f"{rows} by {columns} make whole tokens."
+                trimmed = f"Of {tall} by {wide} points (latitude, longitude), {kept}"
+                meta["caption"] = f"{caption or ''} {trimmed}".strip()
             return Content(meta, selected, data)
 
         super().__init__(make, title=title, caption=caption)

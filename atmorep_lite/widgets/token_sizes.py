@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from atmorep_lite.config import Triple
 from atmorep_lite.tokens import detokenize, tokenize
+from atmorep_lite.widgets.gridded import Piece, Range, check_token_size
 
 BYTES = 4  # of one weight of attention, float32
 
@@ -130,3 +132,29 @@ def _around(token: int, count: int) -> slice:
     kept = max(1, count // 2)
     first = min(max(token - kept // 2, 0), count - kept)
     return slice(first, first + kept)
+
+
+def whole_tokens(piece: Piece, size: Any, latitude: Range | None, longitude: Range | None) -> Piece:
+    """A region without the last rows and columns that fill no token; axes without bounds stay whole.
+
+    Raises
+    ------
+    UserError
+        Where the token size is none.
+    """
+    _, tall, wide = check_token_size(size, size)
+
+    def kept(points: int, number: int, bounds: Range | None) -> slice:
+        return slice(points if bounds is None or points < number else points - points % number)
+
+    _, points_lat, points_lon = piece.shape
+    rows, columns = kept(points_lat, tall, latitude), kept(points_lon, wide, longitude)
+    return replace(
+        piece,
+        fields=tuple(
+            replace(f, values=f.values[..., rows, columns], mean=f.mean[..., rows, columns])
+            for f in piece.fields
+        ),
+        latitude=piece.latitude[rows],
+        longitude=piece.longitude[columns],
+    )

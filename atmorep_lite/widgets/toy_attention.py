@@ -124,5 +124,8 @@ def _points(name: str, points: Any) -> list[list[float]]:
     except (TypeError, ValueError):
         array = np.empty(0)
     if array.ndim != 2 or array.shape[1] != 2 or not (np.abs(array) <= 3).all():
-        raise UserError(f"The {name} are not points: give pairs of numbers between -3 and 3.")
+        said = (
+            "query is not a point: give a pair" if name == "query" else f"{name} are not points: give pairs"
+        )
+        raise UserError(f"The {said} of numbers between -3 and 3.")
     return array.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from atmorep_lite.config import Config, load_config
 from atmorep_lite.errors import UserError
 from atmorep_lite.training.watch.progress import PART_NAMES, short
 from atmorep_lite.training.watch.session import Progress
-from atmorep_lite.widgets.explorer import Content, Explorer
+from atmorep_lite.widgets.explorer import Content, Explorer, is_number
 from atmorep_lite.widgets.training_curve import MEASURED, Curve
 
 MOST_POINTS = 400
@@ -69,12 +70,25 @@ class TrainingMonitor(Explorer, module="training_monitor", heading="Training"):
         caption: str | None = None,
         every: float = 0.5,
     ) -> None:
-        super().__init__(lambda: Content({}, {}), title=title, caption=caption)
         self._given: list[tuple[str, int]] = []
-        if config is not None:
-            self._given = [(stage.part, stage.steps) for stage in config.training.stages]
         self._every, self._sent = every, float("-inf")
         self._stopping = threading.Event()
+
+        def make() -> Content:
+            if not isinstance(config, Config | None):
+                raise UserError(
+                    f"The config is {config!r}, where a Config or None was expected: give what load_config "
+                    "returns."
+                )
+            if not is_number(every) or every < 0:
+                raise UserError(
+                    f"The time between updates is {every!r}, where 0 seconds or more was expected."
+                )
+            if config is not None:
+                self._given = [(stage.part, stage.steps) for stage in config.training.stages]
+            return Content({}, {})
+
+        super().__init__(make, title=title, caption=caption)
         self._forget()
         self.send_shown()
 
@@ -89,27 +103,41 @@ class TrainingMonitor(Explorer, module="training_monitor", heading="Training"):
         run_dir
             The run's folder.
         follow
-            Look again every ``every`` seconds, in the background, until the run is finished or :meth:`stop`
-            is called.
+            Look again every ``every`` seconds, in the background, until the run is finished, or :meth:`stop`
+            or ``close`` is called.
         options
             As of the class.
 
-        Raises
-        ------
-        UserError
-            If the folder holds no log.
+        Returns
+        -------
+        TrainingMonitor
+            With a ``fault`` where the folder holds no log, or none that can be read.
         """
-        folder = Path(run_dir)
+        try:
+            folder = Path(run_dir)
+        except TypeError:
+            return cls._at_fault(f"The folder is {run_dir!r}, where that of a run was expected.", options)
         if not (folder / "log.csv").is_file():
-            raise UserError(f"{folder} holds no log.csv; give the folder of a run (--run-dir)")
-        options.setdefault("title", f"Training in {folder}")
-        config = load_config(str(folder / "config.yaml")) if (folder / "config.yaml").exists() else None
-        monitor = cls(config, **options)
-        monitor._read(folder)
-        if follow and not monitor.finished:
+            return cls._at_fault(f"{folder} holds no log.csv: give the folder of a run (--run-dir).", options)
+        try:
+            config = load_config(str(folder / "config.yaml")) if (folder / "config.yaml").exists() else None
+            monitor = cls(config, **{"title": f"Training in {folder}"} | options)
+            monitor._read(folder)
+        except UserError as error:
+            return cls._at_fault(str(error), options)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return cls._at_fault(f"The log of {folder} cannot be read ({error}): train anew.", options)
+        if follow and not monitor.finished and not monitor.fault:
             threading.Thread(
                 target=monitor._follow, args=(folder, every), daemon=True, name=f"follow {folder}"
             ).start()
+        return monitor
+
+    @classmethod
+    def _at_fault(cls, sentence: str, options: Mapping[str, Any]) -> TrainingMonitor:
+        """A monitor that shows a sentence."""
+        monitor = cls(**options)
+        monitor.meta = {**monitor.meta, "fault": monitor.fault or sentence}
         return monitor
 
     def __call__(self, progress: Progress) -> None:
@@ -131,11 +159,16 @@ class TrainingMonitor(Explorer, module="training_monitor", heading="Training"):
         """Look no longer at the folder."""
         self._stopping.set()
 
+    def close(self) -> None:
+        """Look no longer at the folder, and take the widget off the page."""
+        self.stop()
+        super().close()
+
     def send_shown(self) -> None:
         """Tell the page all that is known."""
         self._sent = time.monotonic()
         now = self._newest
-        self.shown = {
+        told: dict[str, Any] = {
             "stages": [{"name": PART_NAMES.get(part, part), "steps": steps} for part, steps in self._stages],
             "fields": [{"name": name, "label": short(name)} for name in self._fields],
             "curve": self._curve.columns(self._fields),
@@ -144,6 +177,7 @@ class TrainingMonitor(Explorer, module="training_monitor", heading="Training"):
             "now": {} if now is None else {name: getattr(now, name) for name in NOW},
             "finished": self.finished,
         }
+        self.shown = _gaps(told)
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write a stand-alone page that needs no network and no kernel; returns its path."""
@@ -169,7 +203,7 @@ class TrainingMonitor(Explorer, module="training_monitor", heading="Training"):
         step = sum(steps for _, steps in self._stages[: p.stage]) + p.step
         measured = {name: getattr(p, name) for name in MEASURED}
         self._curve.add(p.stage, step, {"loss": p.loss, **measured, **p.per_field})
-        if p.validation is not None:
+        if p.validation is not None and math.isfinite(p.validation):
             self._validation.append([step, p.validation])
         if p.scores:
             self._scores, self._scored = by_lead(p.scores), step
@@ -238,6 +272,15 @@ def by_lead(scores: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]
         if score in SCORES and lead:
             nested.setdefault(lead, {}).setdefault(field, {})[score] = float(f"{value:.4g}")
     return nested
+
+
+def _gaps(told: Any) -> Any:
+    """The same with None for what is not finite, as of a run that blew up: JSON has no word for it."""
+    if isinstance(told, Mapping):
+        return {name: _gaps(value) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_gaps(value) for value in told]
+    return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -86,9 +86,13 @@ def token_at(vortices: Sequence[Vortex], rows: int, columns: int) -> int:
 
 def check_scene(scene: Mapping[str, Any]) -> dict[str, Any]:
     """A scene with all entries of its vortices; `UserError` for what it cannot be."""
+    if not isinstance(scene, Mapping):
+        raise UserError(f"A scene is {scene!r}; give a dictionary with name, text and vortices.")
     missing = {"name", "text", "vortices"} - set(scene)
     if missing:
         raise UserError(f"A scene lacks {sorted(missing)}: give name, text and vortices.")
+    if not isinstance(scene["vortices"], list | tuple):
+        raise UserError(f"The vortices of a scene are {scene['vortices']!r}; give a list of dictionaries.")
     vortices = [check_vortex(vortex) for vortex in scene["vortices"]]
     return {"name": str(scene["name"]), "text": str(scene["text"]), "vortices": vortices}
 

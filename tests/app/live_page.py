@@ -104,7 +104,9 @@ class Page:
 
     @property
     def selected(self) -> dict[str, Any]:
-        return self.run("return stage.arl.selected()")
+        found = self.run("return stage.arl.selected()")
+        del found["asked"]  # counts up with every choice
+        return found
 
     @property
     def text(self) -> str:

@@ -149,7 +149,6 @@ def test_mistakes_are_sentences_and_the_picture_stays(page: Page) -> None:
         "{ data: '/nowhere' }": "check the path",
         "{ model: 'nobody' }": "there is no model 'nobody'",
         "{ time: '1999-01-01' }": "no window",
-        "{ task: 'fill' }": "nothing is hidden",
         "{ hide: [{}] }": "everything is hidden",
         "{ field: 'ozone' }": "has no field 'ozone'",
         "{ latitude: 'north' }": "latitude is 'north'",
@@ -160,9 +159,89 @@ def test_mistakes_are_sentences_and_the_picture_stays(page: Page) -> None:
         assert words in page.run("return stage.arl.fault()"), wish
         assert "Traceback" not in page.text
         assert page.run("return stage.arl.values('prediction')") == before
-        until(lambda state=state: page.selected == state)
+        assert page.selected == state, wish
     page.ask("stage.arl.ask({ field: 'temperature' })")
     assert page.run("return stage.arl.fault()") == ""
+
+
+def test_quick_steps_are_not_lost(page: Page) -> None:
+    page.ask("stage.arl.scene(0)")
+    page.driver.execute_async_script(
+        "const done = arguments[0]; let n = 0; const timer = setInterval(() => {"
+        "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'PageDown' }));"
+        "if (++n === 4) { clearInterval(timer); done(); } }, 30)"
+    )
+    page.settle()
+    time.sleep(0.3)  # for echoes that come late
+    assert page.selected["scene"] == 4
+    assert load_scenes()[4].name in page.text
+
+
+def test_arrows_step_after_a_click(page: Page) -> None:
+    page.ask("stage.arl.scene(1)")
+    for selector, steps in (("[aria-label='The next scene']", 2), (".arl-button span", 1)):
+        before = page.selected["scene"]
+        clicked = page.run(f'return stage.querySelector("{selector}")')
+        ActionChains(page.driver).click(clicked).perform()
+        page.settle()
+        page.press(Keys.ARROW_RIGHT)
+        assert page.selected["scene"] == before + steps
+
+
+def test_a_quick_stroke_has_no_holes(page: Page) -> None:
+    page.ask("stage.arl.scene(1)")
+    page.ask("stage.arl.choose({ hours: 0 })")
+    first, last = (page.run(f"return stage.arl.centre(0, 3, {column})") for column in (2, 9))
+    drag = ActionChains(page.driver, duration=0)
+    drag.w3c_actions.pointer_action.move_to_location(*map(round, first))
+    drag.w3c_actions.pointer_action.pointer_down()
+    drag.w3c_actions.pointer_action.move_to_location(*map(round, last))
+    drag.w3c_actions.pointer_action.pointer_up()
+    drag.perform()
+    page.settle()
+    (stroke,) = page.selected["hide"]
+    assert len(stroke["cells"]) == 8
+
+
+def test_a_map_with_nothing_hidden_is_a_beginning(page: Page) -> None:
+    page.ask("stage.arl.scene(4)")
+    page.press("c")
+    assert page.selected["hide"] == [] and page.run("return stage.arl.fault()") == ""
+    ActionChains(page.driver).move_to_element(
+        page.run("return stage.querySelector('.arl-stage-title')")
+    ).perform()
+    page.run("stage.arl.redraw()")
+    title = "return stage.querySelector('.arl-stage-chart .arl-label').textContent"
+    assert "0 % hidden" in page.text and page.run(title) == "Nothing is hidden: paint on a map"
+    page.ask("stage.arl.ask({ hide: [{ part: 0.5 }] })")
+    assert page.run(title).startswith("RMSE of what is hidden")
+
+
+def test_set_up_keeps_what_is_hidden_and_closes(page: Page) -> None:
+    shut = "return stage.querySelector('.arl-stage-setup').hidden"
+    page.ask("stage.arl.scene(4)")
+    hidden = page.selected["hide"]
+    page.press("s")
+    page.ask(
+        "const list = stage.querySelector('.arl-stage-setup select');"
+        "list.value = 'test'; list.dispatchEvent(new Event('change'))"
+    )
+    assert page.run("return stage.arl.fault()") == "" and page.selected["data"] == "test"
+    assert page.selected["hide"] == hidden
+    options = "return [...stage.querySelectorAll('.arl-stage-setup option')].map((one) => one.value)"
+    known = page.run(options)
+    page.ask("stage.arl.ask({ data: '/nowhere' })")
+    assert page.run(options) == known and "check the path" in page.run("return stage.arl.fault()")
+    page.run("document.activeElement.blur()")
+    page.press(Keys.ESCAPE)
+    assert page.run(shut) and page.run("return stage.arl.fault()") == ""
+    page.press("s")
+    assert not page.run(shut)
+    page.press("s")
+    assert page.run(shut)
+    page.press("s")
+    page.press(Keys.PAGE_DOWN)
+    assert page.run(shut) and page.selected["scene"] == 5
 
 
 def test_nothing_is_asked_of_other_hosts(page: Page) -> None:
@@ -209,6 +288,15 @@ def test_a_taken_port_and_broken_scenes_are_sentences(address: str, tmp_path: Pa
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_lost_connection_is_told(browser: WebDriver, tmp_path: Path) -> None:
+    port = free_port()
+    with served(command("--port", str(port), "--no-open"), "are ready", tmp_path):
+        page = Page(browser, f"http://127.0.0.1:{port}/")
+    page.run("stage.arl.scene(3)")
+    until(lambda: "connection is lost: reload" in page.run("return stage.arl.fault()"), 15)
+    assert load_scenes()[0].name in page.text and load_scenes()[3].name not in page.text
 
 
 def test_panel_serve_as_on_binder(browser: WebDriver, root: Path) -> None:

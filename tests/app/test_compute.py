@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from atmorep_lite.app.attention import Look, explore
 from atmorep_lite.app.compute import Answer, Question, answer, scores
 from atmorep_lite.app.hiding import Area, Stroke, masks
 from atmorep_lite.app.stage import Stage, open_stage
@@ -181,9 +182,12 @@ def test_parts_are_drawn_again_alike(stage: Stage, given: Answer) -> None:
     assert np.mean([mask.mean() for mask in one.values()]) == pytest.approx(0.7, abs=0.02)
 
 
-def test_nothing_and_everything_are_refused(stage: Stage) -> None:
-    with pytest.raises(UserError, match="nothing is hidden"):
-        answer(stage, Question(TIME, *PLACE, "fill"))
+def test_nothing_hidden_comes_back_as_it_is_and_everything_is_refused(stage: Stage) -> None:
+    given = answer(stage, Question(TIME, *PLACE, "fill"))
+    shown = given.shown("temperature")
+    assert shown.members is not None
+    assert not given.asks and all(np.isnan(found).all() for found in scores(shown, given.latitude).values())
+    assert (shown.members == shown.truth).all()
     with pytest.raises(UserError, match="everything is hidden"):
         answer(stage, Question(TIME, *PLACE, "fill", (Stroke(),)))
 
@@ -192,8 +196,28 @@ def test_one_question_is_asked_once(stage: Stage, given: Answer) -> None:
     assert answer(stage, Question(TIME, *PLACE)) is given
 
 
+def test_attention_counts_hours_as_the_stage_does(given: Answer) -> None:
+    look = Look(field="vorticity", latitude=50, longitude=320, hours=12, key_hours=0)
+    explorer = explore(given, look)
+    (field,) = (one for one in explorer.meta["fields"] if one["name"] == "vorticity")
+    assert field["hours"] == [0.0, 12.0, 24.0] and explorer.meta["wind"]["hours"] == field["hours"]
+    assert explorer.selected["key_hours"] == 0.0
+    _, slot, _, _ = np.unravel_index(explorer.selected["query"], field["shape"])
+    assert field["hours"][slot] == 12.0
+    assert explore(given, Look()).selected["key_hours"] in field["hours"]
+
+
+@pytest.mark.parametrize(("latitude", "longitude"), [(-50, 320), (50, 120)])
+def test_attention_off_the_map_is_refused(given: Answer, latitude: float, longitude: float) -> None:
+    with pytest.raises(UserError, match="off the map"):
+        explore(given, Look(latitude=latitude, longitude=longitude))
+    explore(given, Look(latitude=latitude % 90, longitude=-40))  # 320 a turn before
+
+
 def test_data_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UserError, match="check the path"):
         open_stage("/nowhere", "demo")
     with pytest.raises(UserError):
         open_stage("sample", "nobody")
+    with pytest.raises(UserError, match="of another kind; the app shows weather models, such as demo"):
+        open_stage("sample", "vortices")

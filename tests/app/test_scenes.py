@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from atmorep_lite.app.scenes import SHIPPED, load_scenes
+from atmorep_lite.app.scenes import SHIPPED, Scene, load_scenes, long_words
 from atmorep_lite.errors import UserError
 
 
@@ -38,7 +39,7 @@ def test_the_shipped_scenes_work_and_fit_on_the_screen() -> None:
     ("scene", "words"),
     [
         ("{name: A, feild: temperature}", "unknown key feild; did you mean field?"),
-        ("{name: A, hide: [{aria: {north: 1}}]}", "unknown key hide.0.aria; did you mean area"),
+        ("{name: A, hide: [{aria: {north: 1}}]}", "unknown key aria of entry 1 of hide; did you mean area"),
         ("{name: A, task: guess}", "task is 'guess'"),
         ("{text: no name}", "the key name is missing"),
         ("{name: A, time: 2011-01-01}", "no window of 12 states around 2011-01-01T00:00"),
@@ -48,12 +49,19 @@ def test_the_shipped_scenes_work_and_fit_on_the_screen() -> None:
         ("{name: A, field: temperature, level: 300}", "temperature has no level 300"),
         ("{name: A, hours: 5}", "no state at 5 hours; choose one of -9, -6"),
         ("{name: A, member: 9}", "no member 9; choose 1 to 8"),
-        ("{name: A, cards: [truth, lies]}", "cards.1 is 'lies'"),
+        ("{name: A, cards: [truth, lies]}", "entry 2 of cards is 'lies'"),
         ("{name: A, hide: [{fields: geopotential}]}", "has no field 'geopotential'"),
         ("{name: A, hide: [{levels: 300}]}", "300 hPa is no level"),
         ("{name: A, hide: [{hours: 48}]}", "the hour 48 lies outside"),
         ("{name: A, hide: [{area: {north: 0, south: 9, west: 0, east: 9}}]}", "must lie below its north"),
-        ("{name: A, task: fill}", "nothing is hidden"),
+        ("{name: A, hide: [{show: true}], task: fill}", "nothing is hidden on this map"),
+        ("{name: 2010}", "name is 2010, but it should be text"),
+        ("{name: A, 1: b}", "the key 1 is unknown"),
+        ("{name: A, cards: [seen, truth, seen, error, held]}", "cards has 5 entries, but no more than 4"),
+        ("{name: A, member: 0}", "member is 0, but it should be a whole number, 1 or more, or mean"),
+        ("{name: A, time: 12:00}", "YAML reads this as the number 720; write day and hour in quotes"),
+        ("{name: A, attention: {latitude: -50}}", "lies off the map"),
+        ("{name: A, model: vortices}", "is a model of another kind"),
         ("{name: A, task: fill, hide: [{}]}", "everything is hidden"),
         ("{name: A, attention: {layer: 7}}", "layer"),
         ("{name: A, attention: {hours: 99}}", "99 hours lie outside"),
@@ -92,6 +100,9 @@ def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
         ("scenes: []", "must hold the key scenes"),
         ("scenes: [{name: A}]\nscene: []", "has the unknown key scene"),
         ("scenes: [{name: A}]\ncommon: [1]", "common should be a section"),
+        ("1: 2\nscenes: [{name: A}]\nfoo: 3", "has the unknown key 1"),
+        ("scenes:\n- name: A\n  level: 500\n  level: 850", "the key level stands twice, again in line 4"),
+        ("scenes:\n- name: A: b", "mapping values are not allowed here at line 2, column 10"),
     ],
 )
 def test_a_broken_file_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
@@ -115,6 +126,24 @@ def test_common_keys_are_shared_and_dates_may_be_of_any_kind(tmp_path: Path) -> 
     assert first.question().time.startswith("2010-01-21T12:00")
     assert second.question().time.startswith("2010-01-22T00:00")
     assert (first.level, second.level) == (500, 850)
+
+
+@pytest.mark.parametrize("time", ["2010-01-21T13:00:00+01:00", "2010-01-21T12:00:00Z", "'2010-01-21T12:00Z'"])
+def test_a_time_with_a_zone_is_converted(tmp_path: Path, time: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (scene,) = load_scenes(written(tmp_path, f"scenes: [{{name: A, time: {time}}}]"))
+        assert scene.question().time.startswith("2010-01-21T12:00")
+
+
+def test_long_words_are_told() -> None:
+    assert long_words(load_scenes()) == []
+    first, second = long_words([Scene(name="n" * 61, text="t" * 161)])
+    assert "name has 61 characters" in first and "text has 161 characters" in second
+
+
+def test_a_fill_scene_may_begin_with_nothing_hidden(tmp_path: Path) -> None:
+    assert load_scenes(written(tmp_path, "scenes: [{name: A, task: fill}]"))[0].hide == ()
 
 
 def test_the_shipped_file_is_where_the_help_says() -> None:

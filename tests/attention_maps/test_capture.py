@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from atmorep_lite.attention_maps import as_capture, capture_attention, neighbourhood
+from atmorep_lite.attention_maps import (
+    AttentionCapture,
+    CapturedField,
+    as_capture,
+    capture_attention,
+    neighbourhood,
+    wind_of,
+)
+from atmorep_lite.config import FieldConfig
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
+from atmorep_lite.widgets import AttentionExplorer
 from tests.tiny import HEAT, WIND, coupled_fields, ready_model, tiny_model, wave
 
 PLACE = {"latitude": 45.0, "longitude": 5.0}
@@ -89,7 +98,54 @@ def test_a_capture_of_a_pass_with_masks_by_hand(model: AtmoRep, data) -> None:
     )
 
 
+def test_where_part_of_the_truth_is_known_its_error_is(data) -> None:
+    """Two slots of the wind are hidden, and the record ends after the first."""
+    model = ready_model(tiny_model(*coupled_fields()), data, slots=2)
+    capture, short = (
+        capture_attention(model, part, data.time.values[5], **PLACE)
+        for part in (data, data.isel(time=slice(0, 8)))
+    )
+    for name, known in ((WIND, 2), (HEAT, 4)):
+        whole, field = capture.fields[name], short.fields[name]
+        assert whole.error is not None and field.error is not None
+        np.testing.assert_allclose(field.error[:, :known], whole.error[:, :known], atol=1e-3)
+        assert np.isfinite(field.error[:, :known]).any() and np.isfinite(whole.error[:, known:]).all()
+        assert np.isnan(field.error[:, known:]).all()
+
+
+def test_hidden_tokens_that_are_not_predicted_hold_nothing(data) -> None:
+    fields = tuple(replace_config(f) for f in coupled_fields())
+    model = ready_model(tiny_model(*fields), data)
+    capture = capture_attention(model, data, data.time.values[5], **PLACE)
+    heat, wind = capture.fields[HEAT], capture.fields[WIND]
+    hidden = hidden_of(heat)
+    assert hidden.any() and np.array_equal(np.isnan(heat.values), hidden) and heat.error is None
+    assert np.isfinite(wind.values).all() and wind.error is not None
+    steps = data.time.values[5] + (np.arange(6) - 3) * np.timedelta64(3, "h")
+    assert np.array_equal(wind.value_time, steps[1::2]) and np.array_equal(heat.value_time, steps)
+    other = replace(wind, name="v_component_of_wind", values=np.where(hidden_of(wind), np.nan, wind.values))
+    found = wind_of(AttentionCapture({WIND: wind, other.name: other}, {}))
+    assert found is not None and np.array_equal(found.time, wind.value_time)
+    for part in (found.u, found.v):
+        assert np.array_equal(np.isnan(part), wind.mask)
+    assert AttentionExplorer(capture).fault is None
+
+
+def replace_config(field: FieldConfig) -> FieldConfig:
+    """Only the wind is predicted."""
+    return field.model_copy(update={"loss_weight": float(field.name == WIND)})
+
+
+def hidden_of(field: CapturedField) -> np.ndarray:
+    """The mask on the grid of the values."""
+    tall, wide = (n // m for n, m in zip(field.values.shape[2:], field.mask.shape[2:], strict=True))
+    return np.repeat(np.repeat(field.mask, tall, 2), wide, 3)
+
+
 def test_mistakes_are_explained(model: AtmoRep, data) -> None:
+    for wrong in ({"latitude": 91.0}, {"latitude": np.nan}, {"longitude": np.nan}):
+        with pytest.raises(UserError, match="there is no place"):
+            neighbourhood(model, data, data.time.values[5], **PLACE | wrong)
     with pytest.raises(UserError, match="no normalisation"):
         neighbourhood(AtmoRep(model.config), data, data.time.values[5], **PLACE)
     with pytest.raises(UserError, match="needs the 4 states"):

@@ -11,12 +11,14 @@ import torch
 import xarray as xr
 
 from atmorep_lite.attention_maps import (
+    AttentionCapture,
     attention_maps,
     bias_only,
     displacement,
     map_arrows,
     uniform,
     upstream_arrows,
+    wind_of,
 )
 from atmorep_lite.attention_maps.geometry import follow, ways
 from atmorep_lite.attention_maps.weights import joint_index
@@ -25,7 +27,16 @@ from atmorep_lite.errors import UserError
 from atmorep_lite.flow_attention import attention_arrows, token_places
 from atmorep_lite.zoo import VortexFormer
 from atmorep_lite.zoo.looking import INTERVAL, SLOTS, TEST, looking_trajectories
-from tests.attention_maps.advection import KM, NAME, on_sphere, plane_case, sphere_case, walk
+from tests.attention_maps.advection import (
+    KM,
+    NAME,
+    capture_of,
+    on_sphere,
+    plain_field,
+    plane_case,
+    sphere_case,
+    walk,
+)
 from tests.widgets.planes import BOX, STEP, plane_capture
 
 AXES = {
@@ -261,6 +272,10 @@ def test_the_null_of_random_directions() -> None:
     found = compare(seen, true)
     assert abs(found["angle"] - 90) < 3 * found["random_angle_error"]
     assert found["distance"] == pytest.approx(found["random_distance"], rel=0.02)
+    turned = torch.atan2(seen[:, 0], seen[:, 1]) - torch.atan2(true[:, 0], true[:, 1])
+    far = seen.norm(dim=-1) >= true.norm(dim=-1) / 4
+    drawn = torch.rad2deg(torch.atan2(turned.sin(), turned.cos()).abs())[far]
+    assert found["random_angle_error"] == pytest.approx(float(drawn.std()) / len(drawn) ** 0.5, rel=0.05)
     assert found["still_distance"] == pytest.approx(float(true.norm(dim=-1).mean()))
     west = torch.tensor([0.0, 1.0], dtype=torch.float64) + 0.2 * true
     shared = compare(west.roll(7, 0), west)
@@ -275,3 +290,67 @@ def test_mistakes_are_explained() -> None:
         upstream_arrows(capture, NAME, "temperature", wind)
     with pytest.raises(UserError, match="token"):
         upstream_arrows(capture, NAME, NAME, wind, queries=[10**6])
+    with pytest.raises(UserError, match="no token is chosen"):
+        displacement(capture, wind, queries=[])
+    with pytest.raises(UserError, match="head 99 does not exist"):
+        displacement(capture, wind, heads=[99])
+    with pytest.raises(UserError, match="0 steps"):
+        displacement(capture, wind, steps=0)
+    whole = attention_maps(capture, queries=[3])[f"{NAME}/{NAME}"]["attention"][0, 0]
+    with pytest.raises(UserError, match="one row"):
+        map_arrows(capture, whole.rename(key_level="key_field"), field=NAME, query=3, wind=wind)
+
+
+@pytest.mark.parametrize("change", ["latitude", "longitude", "level", "geometry"])
+def test_a_null_of_other_tokens_is_refused(change: str) -> None:
+    capture, wind = sphere_case(*AXES["westerly"])
+    field = capture.fields[NAME]
+    if change == "geometry":
+        other = AttentionCapture(capture.fields, capture.pairs, "plane")
+    else:
+        moved = replace(field, **{change: getattr(field, change) + 5})
+        other = replace(capture, fields={NAME: moved})
+    with pytest.raises(UserError, match=change):
+        displacement(capture, wind, against=uniform(other), queries=[0])
+    later = replace(field, time=field.time + np.timedelta64(24, "h"))
+    displacement(capture, wind, against=uniform(replace(capture, fields={NAME: later})), queries=[1200])
+
+
+def blind(field, geometry="sphere", period=None) -> AttentionCapture:
+    """A capture whose weights are all equal."""
+    zeros = np.zeros((1, 1, field.mask.size, 1), np.float32)
+    return replace(capture_of(field, zeros, zeros), geometry=geometry, period=period)
+
+
+def test_the_wind_is_that_of_the_level() -> None:
+    latitude, longitude = np.linspace(20, -20, 5), np.arange(6) * 5.0
+    time = np.datetime64("2001-01-01", "ns") + np.array([0, 6]) * np.timedelta64(1, "h")
+    field = plain_field(latitude, longitude, time, (10.0, 5.0), np.array([500, 850]))
+    u = np.broadcast_to(np.array([30.0, -4.0])[:, None, None, None], field.mask.shape)
+    wind = Wind(field, u, 0 * u)
+    queries = [np.ravel_multi_index((level, 1, 2, 3), field.mask.shape) for level in (0, 1)]
+    found = upstream_arrows(blind(field), NAME, NAME, wind, queries=[int(q) for q in queries])
+    np.testing.assert_allclose(found.truth_east[:, 0], [-30 * 3.6 * 6, 4 * 3.6 * 6])
+
+
+def test_the_wind_of_a_way_is_that_of_each_piece_of_time() -> None:
+    """100 in the newest frame, then 10 and 1; stamped 0.6 frames later, each counts for another time."""
+    time, place = np.array([-2.0, -1.0, 0.0]), np.arange(4.0)
+    field = plain_field(place, place, time, (1.0, 1.0), np.array([0]))
+    u = np.broadcast_to(np.array([1.0, 10.0, 100.0])[:, None, None], field.mask.shape)
+    query = int(np.ravel_multi_index((0, 2, 1, 1), field.mask.shape))
+    for stamps, expected in ((None, [-110, -55]), (time + 0.6, [-11, -10])):
+        wind = Wind(field, u, 0 * u, stamps)
+        ways_back = upstream_arrows(blind(field, "plane"), NAME, NAME, wind, queries=[query], steps=2)
+        np.testing.assert_allclose(ways_back.truth_dx[0, :2], expected)
+
+
+def test_the_wind_of_a_box_of_two_sides() -> None:
+    """psi = cos(2 pi y) + cos(pi x) in a box of 1 x 2: u = -d psi / dy, v = d psi / dx."""
+    y, x = (np.arange(16) + 0.5) / 16, (np.arange(16) + 0.5) / 8
+    field = plain_field(y, x, np.array([0.0]), (1 / 16, 1 / 8), np.array([0]))
+    north, east = np.meshgrid(y, x, indexing="ij")
+    spin = -((2 * np.pi) ** 2) * np.cos(2 * np.pi * north) - np.pi**2 * np.cos(np.pi * east)
+    wind = wind_of(blind(replace(field, values=spin[None, None]), "plane", (1.0, 2.0)))
+    np.testing.assert_allclose(wind.u[0, 0], 2 * np.pi * np.sin(2 * np.pi * north), atol=1e-9)
+    np.testing.assert_allclose(wind.v[0, 0], -np.pi * np.sin(np.pi * east), atol=1e-9)

@@ -177,6 +177,11 @@ def test_mistakes_are_explained(model, cube, capture) -> None:
     around = tiny_field(WIND, context={"num_tokens": (3, 1, 2), "token_size": (2, 4, 8)})
     with pytest.raises(UserError, match="context"):
         influence(AtmoRep(tiny_model(around, positions="sphere")), cube.tokens, **given, query=QUERY)
+    with pytest.raises(UserError, match="0 backward passes"):
+        influence(model, cube.tokens, cube.static, **given, query=QUERY, most=0)
+    whole = AtmoRep(tiny_model(*coupled_fields(), predict="field"))  # what is hidden changes its prediction
+    with pytest.raises(UserError, match="one of departures"):
+        influence(whole, cube.tokens, cube.static, **given, query=QUERY)
     with pytest.raises(UserError, match="layer 9"):
         gradient_attention(model, cube.tokens, cube.static, **given, query=QUERY, layers=[9])
     two = {n: replace(t, values=t.values.repeat(2, *[1] * 5), mask=t.mask.repeat(2, *[1] * 4))

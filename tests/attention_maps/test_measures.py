@@ -163,6 +163,28 @@ def test_table_in_pieces_is_the_table_at_once(capture: AttentionCapture, monkeyp
     pd.testing.assert_frame_equal(head_table(capture), at_once)
 
 
+def test_table_over_queries_of_each_field(capture: AttentionCapture) -> None:
+    """Those that are named, and near is nearer than 2000 km."""
+    mixed = head_table(capture, queries={WIND: [0, 5], HEAT: [30]})
+    for name, queries in ((WIND, [0, 5]), (HEAT, [30])):
+        alone = head_table(capture, queries=queries, radius=2000.0).query(f"query_field == '{name}'")
+        mine = mixed.query(f"query_field == '{name}'")
+        pd.testing.assert_frame_equal(mine.reset_index(drop=True), alone.reset_index(drop=True))
+        assert (mine["queries"] == len(queries)).all()
+    near, far = (head_table(capture, radius=r)["near"] for r in (1500.0, 2500.0))
+    assert not np.allclose(near, mixed["near"].mean()) and (near < far).any()
+    assert set(head_table(capture, queries={WIND: [0]})["query_field"]) == {WIND}
+    for wrong, words in (
+        ({"queries": []}, "no query|at least one query"),
+        ({"queries": {WIND: []}}, "at least one query"),
+        ({"queries": {}}, "no field"),
+        ({"queries": {"ozone": [0]}}, "ozone is not a field"),
+        ({"radius": -1.0}, "radius"),
+    ):
+        with pytest.raises(UserError, match=words):
+            head_table(capture, **wrong)
+
+
 def test_table_on_a_plane_is_that_of_the_loop() -> None:
     capture = plane_capture()
     queries = [2 * 256 + 5 * 16 + 15]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,26 @@ def test_fewer_channels_come_near_and_all_are_exact(days) -> None:
     assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-4, errors
     steady = mean_capture([days[0]] * 3, channels=6)  # equal days need the channels of one day
     np.testing.assert_allclose(maps(steady)[PAIRS[0]], maps(days[0])[PAIRS[0]], rtol=1e-3)
+
+
+def test_what_all_keys_share_takes_no_channel(days) -> None:
+    """Scores of one channel, and a large number that all keys of a query share."""
+    rng = np.random.default_rng(0)
+    pair = days[0].pairs[WIND, WIND]
+    q, k = rng.normal(size=pair.q.shape), np.zeros(pair.k.shape)
+    k[..., 0] = rng.normal(size=k.shape[:-1])
+    k[..., 1] = 20.0
+    one = replace(days[0], pairs={(WIND, WIND): replace(pair, q=q.astype("f4"), k=k.astype("f4"))})
+    short = mean_capture([one], channels=1)
+    assert short.pairs[WIND, WIND].q.shape[-1] == 1
+    exact, found = (attention_maps(c, queries=QUERIES)[PAIRS[0]]["attention"] for c in (one, short))
+    np.testing.assert_allclose(found, exact, rtol=1e-3)
+
+
+def test_captures_of_other_places_have_no_mean(model, data, days) -> None:
+    elsewhere = capture_attention(model, data, data.time.values[5], latitude=45.0, longitude=90.0)
+    with pytest.raises(UserError, match="longitude"):
+        mean_capture([days[0], elsewhere])
 
 
 def test_mistakes_are_explained(days) -> None:

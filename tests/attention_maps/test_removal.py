@@ -1,4 +1,4 @@
-"""The table of losses against models whose output weights are zero, and a bootstrap by loops."""
+"""The table of losses against models whose output weights are zero, and errors against loops and draws."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def samples(model, data):
 
 @pytest.fixture(scope="module")
 def table(model, samples) -> pd.DataFrame:
-    return head_ablation(model, samples, each="head", draws=400)
+    return head_ablation(model, samples, each="head")
 
 
 @torch.no_grad()
@@ -61,6 +61,13 @@ def test_batches_hold_the_truth_behind_the_mask(model, data, samples) -> None:
         assert float(tokens[WIND].values[:, :, -1].abs().min(-1).values.max()) > 0
     again = forecast_batches(model, data, count=5, each=5)
     torch.testing.assert_close(again[0][0][HEAT].values[:3], samples[0][0][HEAT].values)
+
+
+def test_neighbourhoods_lie_as_far_apart_in_time_as_the_record_allows(model, data, samples) -> None:
+    """From the first to the last of the 15 windows of 6 steps, 3-hourly; whatever size the batches have."""
+    hours = np.concatenate([t[WIND].info[:, 0, 0, 0, 0, 1:3] @ torch.tensor([24.0, 1.0]) for t, _ in samples])
+    assert (hours - hours[0]).tolist() == [0, 12, 21, 30, 42]  # steps 0, 4, 7, 10 and 14
+    assert sum(len(static) for _, static in forecast_batches(model, data, count=7, each=3)) == 7
 
 
 def test_a_row_for_each_cut_and_field(table) -> None:
@@ -113,27 +120,32 @@ def test_all_layers_together(model, samples) -> None:
     assert by_layer["layer"].tolist() == [0, 0, 0, 1, 1, 1] and (by_layer["head"] == -1).all()
 
 
-def test_bootstrap_is_that_of_the_loop() -> None:
+def test_the_error_is_the_jackknife_of_the_loop() -> None:
     rng = np.random.default_rng(0)
     whole, without = rng.gamma(4, size=(6, 2)), rng.gamma(5, size=(6, 2))
-    samples = rng.integers(0, 6, (300, 6))
-    loss, spread = removal._losses(whole, without, samples)
-    for draw, chosen in enumerate(samples):
-        w, c = whole[chosen].mean(0), without[chosen].mean(0)
-        each = np.sqrt(c / w) - 1
-        np.testing.assert_allclose(spread[draw], [*each, each.mean()])
-    np.testing.assert_allclose(loss[:2], np.sqrt(without.mean(0) / whole.mean(0)) - 1)
+    found, error, margin = removal._losses(whole, without)
+
+    def loss(kept: list[int]) -> list[float]:
+        each = [(without[kept, f].mean() / whole[kept, f].mean()) ** 0.5 - 1 for f in (0, 1)]
+        return [*each, sum(each) / 2]
+
+    left = np.array([loss([j for j in range(6) if j != i]) for i in range(6)])
+    for i in range(3):
+        assert found[i] == pytest.approx(loss(list(range(6)))[i])
+        assert error[i] == pytest.approx((5 / 6 * sum((left[:, i] - left[:, i].mean()) ** 2)) ** 0.5)
+    np.testing.assert_allclose(margin, 2.5706 * error, rtol=1e-4)  # Student's t of 5 degrees of freedom
 
 
-def test_the_bootstrap_error_is_that_of_the_mean() -> None:
-    """For many neighbourhoods with little spread it is the delta method's standard error."""
-    rng = np.random.default_rng(1)
-    whole = np.ones((400, 1))
-    without = 1.2 + 0.3 * rng.normal(size=(400, 1))
-    samples = rng.integers(0, 400, (2000, 400))
-    _, spread = removal._losses(whole, without, samples)
-    expected = 0.5 / np.sqrt(without.mean()) * without.std() / 20
-    assert spread[:, 0].std() == pytest.approx(expected, rel=0.08)
+@pytest.mark.parametrize("count", [2, 4, 6, 12])
+def test_the_interval_covers_the_truth_as_often_as_it_says(count: int) -> None:
+    """Squared errors of a cut model that go with the whole one's; few neighbourhoods, many times."""
+    rng = np.random.default_rng(count)
+    whole = np.exp(rng.normal(0, 0.5, (1500, count, 1)))
+    without = whole * (1 + rng.normal(0.05, 0.1, whole.shape))
+    found = [removal._losses(w, c) for w, c in zip(whole, without, strict=True)]
+    true = 1.05**0.5 - 1
+    covered = np.mean([abs(loss[0] - true) <= margin[0] for loss, _, margin in found])
+    assert 0.92 < covered < 0.965, covered
 
 
 def test_one_neighbourhood_has_no_error_bar(model, samples) -> None:
@@ -151,6 +163,16 @@ def test_mistakes_are_explained(model, samples, data) -> None:
         head_ablation(model, [(shown, samples[0][1])])
     with pytest.raises(UserError, match="no normalisation"):
         forecast_batches(AtmoRep(CONFIG), data)
+    with pytest.raises(UserError, match="nothing to score"):
+        forecast_batches(model, data, count=0)
+    with pytest.raises(UserError, match="no neighbourhoods"):
+        head_ablation(model, [])
+    with pytest.raises(UserError, match="choose 'pair', 'layer' or 'head'"):
+        head_ablation(model, samples, each="heads")
+    with pytest.raises(UserError, match="no kind of head"):
+        head_ablation(model, samples, kinds=("selves",))
+    with pytest.raises(UserError, match="ozone is not a field"):
+        head_ablation(model, samples, listeners=["ozone"])
     published = AtmoRep(tiny_model(*coupled_fields(), predict="field"))
     with pytest.raises(UserError, match="hidden tokens"):
         head_ablation(published, [(random_tokens(CONFIG), None)])

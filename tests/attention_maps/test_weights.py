@@ -279,6 +279,10 @@ def test_bad_input_is_told_in_one_sentence(
         with pytest.raises(UserError, match=words):
             attention_maps(capture, **choice)
     alone = AttentionCapture(capture.fields, {(WIND, WIND): capture.pairs[WIND, WIND]})
+    with pytest.raises(UserError, match="the temperature is 0"):
+        attention_maps(capture, temperature=0.0)
+    with pytest.raises(UserError, match="no token is chosen"):
+        attention_maps(capture, queries=[])
     with pytest.raises(UserError, match="no pair of these fields is coupled"):
         attention_maps(alone, query_fields=[HEAT])
     with pytest.raises(UserError, match="has no level 300 here; it has 500, 850"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.browser import console_errors, external_requests
 from tests.browser import settle as settle
 from tests.widgets.synthetic import LATITUDE, LONGITUDE
 
@@ -44,6 +46,32 @@ def open_page(driver: WebDriver, url: str, root: str = ROOT) -> None:
     driver.get(url)
     wait_for(lambda: driver.execute_script(f"return {root}?.dataset.arlDraws"))
     settle(driver)
+
+
+@contextmanager
+def quiet_page(driver: WebDriver, url: str, root: str) -> Iterator[WebDriver]:
+    """A page, opened; afterwards it must have asked no server, and complained of nothing."""
+    external_requests(driver)  # forget those before
+    open_page(driver, url, root)
+    yield driver
+    assert console_errors(driver) == []
+    assert external_requests(driver) == []
+
+
+def hooks_of(root: str) -> tuple[Callable[..., Any], Callable[[WebDriver], dict[str, Any]]]:
+    """Two functions of a driver: one calls a hook by name, one tells what is selected once it is drawn.
+
+    ``ask(driver, "choose({ lead: arguments[0] })", 3)``; ``selected(driver)``.
+    """
+
+    def ask(driver: WebDriver, what: str, *given: Any) -> Any:
+        return driver.execute_script(f"return {root}.arl.{what}", *given)
+
+    def shown(driver: WebDriver) -> dict[str, Any]:
+        settle(driver)
+        return ask(driver, "selected()")
+
+    return ask, shown
 
 
 def like_a_kernel(page: Path, folder: Path) -> str:

@@ -244,3 +244,16 @@ def test_redraws_within_50_ms(driver: WebDriver, record_property: Callable[[str,
         times = driver.execute_script(f"return Array.from({{ length: 25 }}, () => {ROOT}.arl.redraw())")
         record_property(f"redraw_ms_{view}", float(np.median(times)))
         assert np.percentile(times, 25) < 50  # the slower ones waited for a core that others used
+
+
+def test_full_screen_ends_where_the_document_names_another_node(driver: WebDriver) -> None:
+    """In a shadow root the document's full-screen element is the host, not the explorer's own node."""
+    ended = driver.execute_script("""
+        let ended = 0;
+        const buttons = [...document.querySelectorAll('.arl-action')];
+        Object.defineProperty(document, 'fullscreenElement', { value: document.body, configurable: true });
+        document.exitFullscreen = () => { ended += 1; return Promise.reject(new Error('refused')); };
+        buttons.find((b) => b.textContent === 'Full screen').click();
+        return ended;
+    """)
+    assert ended == 1 and console_errors(driver) == []

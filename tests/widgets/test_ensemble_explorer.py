@@ -193,6 +193,11 @@ def test_places_without_a_truth_do_not_count() -> None:
     assert (codes == 65535).sum() == 1 and codes[2, 9] == 65535
 
 
+def test_equal_members_are_given_no_spread() -> None:
+    assert "no factor gives them the spread 0.5" in str(EnsembleExplorer([0, 0, 0], spread=0.5).fault)
+    assert EnsembleExplorer([0, 0, 0]).fault is None
+
+
 def test_selected_takes_members_and_refuses_what_makes_no_ensemble() -> None:
     explorer = EnsembleExplorer(4)
     explorer.selected = {"members": torch.tensor([0.0, 0.25]).numpy(), "loss": "crps"}

@@ -19,19 +19,15 @@ from selenium.webdriver.remote.webelement import WebElement
 from atmorep_lite import losses
 from atmorep_lite.widgets.ensemble_explorer import LOSSES, PUBLISHED, EnsembleExplorer
 from tests.browser import (
-    check_accessible,
     console_errors,
-    external_requests,
-    overflow,
-    screenshots,
     set_view,
     settle,
     touch,
 )
-from tests.widgets.explorer_page import like_a_kernel, press, wait_for
-from tests.widgets.test_ensemble_explorer import ensemble_forecast
+from tests.widgets.explorer_page import hooks_of, like_a_kernel, open_page, press, quiet_page, wait_for
 
 ROOT = "document.querySelector('.arl-ensemble')"
+ask, selected = hooks_of(ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -40,33 +36,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return explorer.to_html(tmp_path_factory.mktemp("ensemble") / "ensemble.html")
 
 
-@pytest.fixture(scope="module")
-def forecast_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    explorer = EnsembleExplorer.of_forecast(
-        *ensemble_forecast(), field="specific_humidity", level=500, title="Spread and error"
-    )
-    return explorer.to_html(tmp_path_factory.mktemp("forecast") / "forecast.html")
-
-
-def open_ensemble(driver: WebDriver, url: str) -> None:
-    driver.get(url)
-    wait_for(lambda: driver.execute_script(f"return {ROOT}?.dataset.arlDraws"))
-
-
 @pytest.fixture
 def driver(browser: WebDriver, page: Path) -> Iterator[WebDriver]:
-    open_ensemble(browser, page.as_uri())
-    yield browser
-    assert console_errors(browser) == []
-
-
-def ask(driver: WebDriver, what: str, *given: Any) -> Any:
-    return driver.execute_script(f"return {ROOT}.arl.{what}", *given)
-
-
-def selected(driver: WebDriver) -> dict[str, Any]:
-    settle(driver)
-    return ask(driver, "selected()")
+    with quiet_page(browser, page.as_uri(), ROOT):
+        yield browser
 
 
 def member(driver: WebDriver, index: int) -> WebElement:
@@ -281,7 +254,7 @@ def test_numbers_are_told(driver: WebDriver) -> None:
 
 
 def test_python_moves_the_view(browser: WebDriver, page: Path, tmp_path: Path) -> None:
-    open_ensemble(browser, like_a_kernel(page, tmp_path))
+    open_page(browser, like_a_kernel(page, tmp_path), ROOT)
     wish = EnsembleExplorer([-1.0, 0.5, 0.7], loss="crps", error=0.8).selected
     browser.execute_script("model.set('selected', arguments[0]); window['change:selected']()", wish)
     assert selected(browser) == wish
@@ -290,40 +263,3 @@ def test_python_moves_the_view(browser: WebDriver, page: Path, tmp_path: Path) -
     settle(browser)
     assert browser.execute_script("return model.get('selected')")["members"][1] == pytest.approx(0.53)
     assert console_errors(browser) == []
-
-
-def test_a_forecast_is_shown_lead_by_lead(browser: WebDriver, forecast_page: Path) -> None:
-    external_requests(browser)
-    open_ensemble(browser, forecast_page.as_uri())
-    explorer = EnsembleExplorer.of_forecast(*ensemble_forecast(), field="specific_humidity", level=500)
-    assert ask(browser, "numbers()") == explorer.meta["steps"][1]
-    packed = explorer.meta["maps"]
-    codes = np.frombuffer(explorer.data, "<u2", 72, packed["at"] + 144 * 2)
-    low, high = packed["ranges"][2]
-    assert ask(browser, "map(0)") == pytest.approx((low + codes / 65534 * (high - low)).tolist(), abs=1e-12)
-    press(browser, "Lead", "6 h")
-    assert selected(browser) == {"lead": 6} and ask(browser, "numbers()") == explorer.meta["steps"][0]
-    chart = browser.find_element(By.CSS_SELECTOR, 'svg[aria-label="Spread and error against lead"]')
-    chart.send_keys(Keys.ARROW_RIGHT)
-    assert selected(browser) == {"lead": 12}
-    touch(browser, chart, at=(0.5, 0.5))
-    wait_for(lambda: selected(browser) == {"lead": 6})
-    colours = browser.execute_script(
-        "return [...document.querySelectorAll('canvas')].map((c) => new Set(new Uint32Array("
-        "c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size)"
-    )
-    assert min(colours) > 50, "both maps are drawn"
-    step = explorer.meta["steps"][0]
-    assert f"ratio {step['ratio']:.2f}" in ask(browser, "words()")
-    times = browser.execute_script(f"return Array.from({{ length: 9 }}, () => {ROOT}.arl.redraw())")
-    assert np.median(times) < 50
-    try:
-        for dark in (False, True):
-            set_view(browser, 420, dark=dark)
-            settle(browser)
-            assert overflow(browser) == 0
-            check_accessible(browser)
-        screenshots(browser, "EnsembleExplorer-forecast", widths=(420, 1280, 1920))
-    finally:
-        set_view(browser, 1200, 900)
-    assert external_requests(browser) == [] and console_errors(browser) == []

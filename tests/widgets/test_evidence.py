@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from atmorep_lite.attention_maps import AttentionCapture, head_table
+from atmorep_lite.attention_maps.weights import joint_index
 from atmorep_lite.errors import UserError
 from atmorep_lite.widgets.evidence import Evidence, pack_evidence
 from atmorep_lite.widgets.packing import Buffer
@@ -50,7 +51,9 @@ def test_flow_is_in_the_order_of_the_capture(capture: AttentionCapture, evidence
 
 def test_heads_are_told_as_keys_minus_query(capture: AttentionCapture) -> None:
     table = head_table(capture, queries=[0, 500])
-    rows = pack_evidence(Evidence(heads=table), capture, Buffer())["atlas"]["rows"]
+    atlas = pack_evidence(Evidence(heads=table), capture, Buffer())["atlas"]
+    rows = atlas["rows"]
+    assert "Means over 2 query tokens of each field." in atlas["note"]
     assert len(rows) == len(table) == 4 * sum(pair.q.shape[1] for pair in capture.pairs.values())
     for row, (_, known) in zip(rows, table.iterrows(), strict=True):
         assert (row["query"], row["key"]) == (known.query_field, known.key_field)
@@ -134,6 +137,23 @@ def test_evidence_of_another_capture_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         pack_evidence(replace(evidence, **change), capture, Buffer())
+
+
+@pytest.mark.parametrize("label", ["time", "longitude"])
+def test_keys_of_another_time_or_place_are_refused(
+    capture: AttentionCapture, evidence: Evidence, label: str
+) -> None:
+    assert evidence.rollout is not None
+    step = np.timedelta64(6, "h") if label == "time" else 5.0
+    moved = {n: replace(f, **{label: getattr(f, label) + step}) for n, f in capture.fields.items()}
+    for fields, fits in ((capture.fields, True), (moved, False)):
+        rollout = evidence.rollout.assign_coords(joint_index("key", fields))
+        given = Evidence(queries=evidence.queries, rollout=rollout)
+        if fits:
+            assert "rests" in pack_evidence(given, capture, Buffer())
+        else:
+            with pytest.raises(UserError, match=f"another {label}"):
+                pack_evidence(given, capture, Buffer())
 
 
 def test_tables_without_a_column_are_refused(capture: AttentionCapture, evidence: Evidence) -> None:

@@ -196,13 +196,41 @@ def test_shares_and_ranks_equal_pythons(
     figures = driver.find_elements(By.CSS_SELECTOR, ".arl-ev-rests figcaption")
     told = np.array([figure.text.replace("\xa0", " ") for figure in figures]).reshape(3, 5)
     for line, (name, weights) in zip(told[1:], exact.items(), strict=True):
-        for text, share in zip(line, np.nansum(weights, axis=1) / np.nansum(weights), strict=True):
+        sizes = weights**2 if name == "influence" else weights  # the squares of norms add
+        for text, share in zip(line, np.nansum(sizes, axis=1) / np.nansum(sizes), strict=True):
             shown = float(text.split("%")[0].split()[-1])
             assert abs(shown - 100 * share) < (0.5 if share > 0.0995 else 0.06), name
     for field, text in enumerate(told[1]):
         both = pd.DataFrame({name: weights[field] for name, weights in exact.items()}).dropna()
         expected = both.rank().corr().loc["rollout", "influence"]  # ties share their mean: Spearman's
         assert float(text.split("ρ")[1]) == pytest.approx(expected, abs=0.0051)
+
+
+def test_what_the_model_did_not_see_has_no_share(
+    browser: WebDriver, capture: AttentionCapture, evidence: Evidence, tmp_path: Path
+) -> None:
+    """All of humidity and the newest slot of every field are hidden."""
+    assert evidence.influence is not None
+    known = evidence.influence.values.reshape(5, 5, *capture.fields["temperature"].mask.shape).copy()
+    gone = FIELDS.index("specific_humidity")
+    known[:, gone] = np.nan
+    known[:, :, :, -1] = np.nan
+    rows = evidence.influence.copy(data=known.reshape(5, -1))
+    given = Evidence(queries=evidence.queries, influence=rows)
+    page = AttentionExplorer(capture, evidence=given).to_html(tmp_path / "hidden.html")
+    open_page(browser, page.as_uri())
+    choose(browser, query_field="temperature", query=middle(capture))
+    cells = [one.text for one in browser.find_elements(By.CSS_SELECTOR, ".arl-ev-rests figcaption")][5:]
+    assert [("hidden" in text, "%" in text) for text in cells] == [(i == gone, i != gone) for i in range(5)]
+    (bars,) = (
+        one.text.replace("\xa0", " ")
+        for one in browser.find_elements(By.CSS_SELECTOR, ".arl-ev-bars > div")
+        if "by time" in one.text
+    )
+    squares = np.nansum(known[FIELDS.index("temperature")] ** 2, axis=(0, 1, 3, 4))
+    shown = [float(line.rstrip(" %").split()[-1]) for line in bars.splitlines() if "%" in line]
+    assert shown == pytest.approx((100 * squares / squares.sum())[:-1].tolist(), abs=0.51)
+    assert bars.rstrip().endswith("hidden")
 
 
 def test_another_query_is_told_and_offered(driver: WebDriver, capture: AttentionCapture) -> None:
@@ -261,6 +289,7 @@ def test_python_rows_are_shown_where_they_are_known(
     )
     open_page(browser, page.as_uri())
     assert ask(browser, "heads.busy()") is False
+    assert "Means over 2 query tokens of each field." in find(browser, ".arl-ev-heads").text
     assert len(ask(browser, "heads.rows()")) == len(table) / 2  # of the layers that came along
     assert not browser.find_elements(By.CSS_SELECTOR, ".arl-ev-flow, .arl-ev-rests, .arl-ev-cuts")
 

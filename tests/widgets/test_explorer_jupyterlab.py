@@ -78,7 +78,7 @@ def lab(root: Path, tmp_path: Path) -> Iterator[str]:
 
         def answers() -> bool:
             if process.poll() is not None:
-                pytest.skip("JupyterLab did not start: " + (tmp_path / "lab.log").read_text()[-500:])
+                pytest.fail("JupyterLab did not start: " + (tmp_path / "lab.log").read_text()[-500:])
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 return True
             return False

@@ -17,6 +17,7 @@ from atmorep_lite.model import AtmoRep
 from atmorep_lite.widgets import gathering
 from atmorep_lite.widgets.evidence import Evidence, pack_evidence
 from atmorep_lite.widgets.packing import Buffer
+from tests.tiny import HEAT, WIND, coupled_fields, ready_model, tiny_model, wave
 
 PLACE: dict[str, Any] = {"latitude": 45, "longitude": 320}
 QUERIES = {"temperature": [600, 601], "vorticity": [700]}
@@ -137,3 +138,37 @@ def test_tokens_that_are_not_there_are_refused(
 ) -> None:
     with pytest.raises(UserError, match="no token of the capture"):
         gather(model, weather, capture, queries=queries)
+
+
+def test_heads_are_averaged_over_all_queries_or_equally_many_of_each_level_and_time(
+    capture: AttentionCapture, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def table(capture: AttentionCapture, *, queries: Any = None) -> None:
+        asked.append(queries)
+        clock.now += 1
+
+    monkeypatch.setattr(gathering, "head_table", table)
+    gathering._heads(capture, 1.0)
+    (sample,) = asked
+    for name, field in capture.fields.items():
+        level, slot, *place = np.unravel_index(sample[name], field.mask.shape)
+        assert (np.bincount(level) == 30).all() and (np.bincount(slot) == 20).all()
+        assert [len(set(part)) > 10 for part in place] == [False, True]  # of 8 and of 16
+        assert len(set(sample[name])) == 60
+    gathering._heads(capture, 100.0)
+    assert asked[2] is None
+
+
+def test_fields_that_are_not_predicted_are_not_asked_about() -> None:
+    record = wave(times=12, names=(WIND, HEAT))
+    fields = [f.model_copy(update={"loss_weight": float(f.name == WIND)}) for f in coupled_fields()]
+    model = ready_model(tiny_model(*fields), record)
+    evidence = Evidence.of(model, record, record.time.values[5], latitude=45, longitude=5, forecasts=2)
+    assert [name for name, _ in evidence.queries] == [WIND] and evidence.influence is not None
+    evidence = Evidence.of(
+        ready_model(tiny_model(*coupled_fields(), predict="field"), record),
+        record, record.time.values[5], latitude=45, longitude=5,
+    )  # fmt: skip
+    assert evidence.influence is None and evidence.rollout is not None

@@ -112,6 +112,25 @@ def test_faults_become_the_message(tmp_path: Path) -> None:
     assert "3 token times" in str(LiveVortices(looking).fault)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model": None}, "The model is None"),
+        ({"model": "storms"}, "there is no model 'storms'"),
+        ({"scenes": None}, "The scenes are None"),
+        ({"scenes": [None]}, "A scene is None"),
+        ({"scenes": [{"name": "a", "text": "b", "vortices": None}]}, "vortices of a scene are None"),
+        ({"steps": 99}, r"entries \['steps'\] are unknown: use some of .*'step'.*'hidden'"),
+        ({"step": 99}, "step of selected is 99"),
+        ({"hidden": [999]}, "entry of hidden is 999"),
+        ({"strength": 13}, "from -12 to 12"),
+    ],
+)
+def test_what_cannot_be_made_is_said_in_one_sentence(given: dict[str, Any], message: str) -> None:
+    fault = LiveVortices(**given).fault
+    assert fault and re.search(message, fault) and "\n" not in fault
+
+
 def test_the_script_must_be_the_known_one() -> None:
     found = classic_script("const a=1,b=2;export{a as x,b};\n//# sourceMappingURL=none")
     assert found == "(()=>{const a=1,b=2;self.ort={x:a,b:b};})();\n"

@@ -196,3 +196,7 @@ def test_the_page_stays_small(tmp_path: Path) -> None:
     explorer = MaskingExplorer()
     assert explorer.fault is None and set(explorer._known.settings) == set(STRATEGIES)
     assert explorer.to_html(tmp_path / "masking.html").stat().st_size < 1_000_000
+
+
+def test_wrong_settings_are_told() -> None:
+    assert "a MaskingConfig was expected" in str(MaskingExplorer(masking={"rate": 0.5}).fault)  # type: ignore[arg-type]

@@ -196,6 +196,8 @@ def test_large_forecasts_get_fewer_bits_and_stay_light(tmp_path: Path) -> None:
         (np.ones((2, 8, 8)), {"a": np.ones((2, 8, 8))}, {"start": np.ones(3)}, "start has shape"),
         (np.ones((2, 8, 8)), {"a": np.ones((2, 8, 8))}, {"climatology": np.ones(3)}, "climatology has shape"),
         (np.ones((2, 8, 8)), {"a": np.ones((2, 8, 8))}, {"interval": 0}, "interval is 0"),
+        (np.ones((2, 8, 8)), {"truth": np.ones((2, 8, 8))}, {}, "called 'truth'"),
+        (np.ones((2, 8, 8)), [np.ones((2, 8, 8))], {}, "a dict of name to forecast"),
         (np.ones((1000, 40, 40)), {"a": np.ones((1000, 40, 40))}, {}, "fit on a page"),
     ],
 )
@@ -204,6 +206,22 @@ def test_bad_input_is_told_in_the_widget(truth: Any, forecasts: Any, options: An
     assert explorer.fault is not None and said in explorer.fault
     with pytest.raises(UserError):
         explorer.to_html("never.html")
+
+
+@pytest.mark.parametrize(
+    ("models", "trajectory", "said"),
+    [
+        ({"a": dict}, torch.ones(6, 8, 8), "not the class"),
+        ({"a": abs}, None, "trajectory is NoneType"),
+        ({"a": abs}, torch.ones(2, 8, 8), "more than 3 frames"),
+        ({"a": abs}, torch.full((6, 8, 8), torch.nan), "holds NaN"),
+        ([abs], torch.ones(6, 8, 8), "a dict of name to forecaster"),
+        ({"a": lambda frames: 1 / 0}, torch.ones(6, 8, 8), "ZeroDivisionError"),
+    ],
+)
+def test_bad_flows_are_told_in_the_widget(models: Any, trajectory: Any, said: str) -> None:
+    explorer = RolloutExplorer.of_flow(models, trajectory, title="Flow")
+    assert explorer.fault is not None and said in explorer.fault and explorer.meta["title"] == "Flow"
 
 
 def test_bad_weather_is_told_in_the_widget() -> None:

@@ -25,10 +25,11 @@ from tests.browser import (
     settle,
     touch,
 )
-from tests.widgets.explorer_page import like_a_kernel, press, wait_for
+from tests.widgets.explorer_page import hooks_of, like_a_kernel, open_page, press, quiet_page, wait_for
 from tests.widgets.test_rollout_explorer import LEADS, POINTS, drifting, read, waves, weather
 
 ROOT = "document.querySelector('.arl-rollout')"
+ask, selected = hooks_of(ROOT)
 PLAY = (By.CSS_SELECTOR, ".arl-roll-play")
 
 
@@ -42,26 +43,10 @@ def page(explorer: RolloutExplorer, tmp_path_factory: pytest.TempPathFactory) ->
     return explorer.to_html(tmp_path_factory.mktemp("rollout") / "rollout.html")
 
 
-def open_rollout(driver: WebDriver, url: str) -> None:
-    driver.get(url)
-    wait_for(lambda: driver.execute_script(f"return {ROOT}?.dataset.arlDraws"))
-    settle(driver)
-
-
 @pytest.fixture
 def driver(browser: WebDriver, page: Path) -> Iterator[WebDriver]:
-    open_rollout(browser, page.as_uri())
-    yield browser
-    assert console_errors(browser) == []
-
-
-def ask(driver: WebDriver, what: str, *given: Any) -> Any:
-    return driver.execute_script(f"return {ROOT}.arl.{what}", *given)
-
-
-def selected(driver: WebDriver) -> dict[str, Any]:
-    settle(driver)
-    return ask(driver, "selected()")
+    with quiet_page(browser, page.as_uri(), ROOT):
+        yield browser
 
 
 def errors_chart(driver: WebDriver) -> Any:
@@ -205,7 +190,7 @@ def test_with_reduced_motion_a_press_is_one_lead(driver: WebDriver) -> None:
 
 
 def test_python_moves_the_view(browser: WebDriver, page: Path, tmp_path: Path) -> None:
-    open_rollout(browser, like_a_kernel(page, tmp_path))
+    open_page(browser, like_a_kernel(page, tmp_path), ROOT)
     wish = {"lead": 4, "model": "slow", "view": "all"}
     browser.execute_script("model.set('selected', arguments[0]); window['change:selected']()", wish)
     assert selected(browser) == wish
@@ -225,7 +210,7 @@ def test_extremes_are_drawn(browser: WebDriver, tmp_path: Path, case: str) -> No
         wild[3:] *= 1e200
         wild[5:] = np.nan
         explorer = RolloutExplorer(truth, {"wild": wild}, start=truth[0])
-    open_rollout(browser, explorer.to_html(tmp_path / "page.html").as_uri())
+    open_page(browser, explorer.to_html(tmp_path / "page.html").as_uri(), ROOT)
     assert browser.execute_script(f"return {ROOT}.dataset.arlFault ?? null") is None
     words = ask(browser, "words()")
     assert ("not finite" in words) == (case == "not finite"), words
@@ -247,7 +232,7 @@ def test_weather_has_coasts_and_fits(browser: WebDriver, tmp_path: Path) -> None
         level=500,
         title="Weather",
     )
-    open_rollout(browser, explorer.to_html(tmp_path / "page.html").as_uri())
+    open_page(browser, explorer.to_html(tmp_path / "page.html").as_uri(), ROOT)
     assert "temperature at 500 hPa, lead 18 h. Error: mean " in ask(browser, "words()")
     assert f"mean {explorer.meta['errors']['mean'][3]:.3g}" in ask(browser, "words()").replace("\u00a0", " ")
     canvas = browser.find_elements(By.CSS_SELECTOR, ".arl-canvas")[0]

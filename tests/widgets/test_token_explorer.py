@@ -182,6 +182,7 @@ def test_fields_on_different_levels(sample: xr.Dataset) -> None:
         ({"token_size": 4}, "three whole numbers"),
         ({"compare": [(4, 4, 5)]}, "points in longitude"),
         ({"kind": "anomaly"}, "kind of selected"),
+        ({"levels": []}, "no level"),
         ({"dataset": 3}, "what open_dataset returns"),
         ({"field": "land_sea_mask"}, "time"),
     ],
@@ -194,6 +195,17 @@ def test_faults_are_told_in_the_widget(sample: xr.Dataset, options: dict[str, An
         explorer.to_html("never.html")
     with pytest.raises(UserError):
         explorer.numbers()
+
+
+def test_a_region_is_trimmed_to_whole_tokens(sample: xr.Dataset) -> None:
+    """30 to 70 degrees north hold 7 rows of this grid, 40 west to 40 east 15 columns."""
+    options: dict[str, Any] = {"latitude": (30, 70), "longitude": (-40, 40), "token_size": (6, 4, 4)}
+    explorer = TokenExplorer(sample, "temperature", levels=[850], caption="A.", **options)
+    assert explorer.fault is None and explorer.numbers().grid == (1, 2, 1, 3)
+    said = "A. Of 7 by 15 points (latitude, longitude), 4 by 12 make whole tokens."
+    assert explorer.meta["caption"] == said
+    assert explorer._piece is not None and explorer._piece.fields[0].mean.shape == (1, 4, 12)
+    assert TokenExplorer(sample, "temperature", caption="A.").meta["caption"] == "A."
 
 
 def test_too_much_is_refused_before_it_is_read() -> None:

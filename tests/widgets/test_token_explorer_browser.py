@@ -15,10 +15,11 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from atmorep_lite import open_sample
 from atmorep_lite.widgets import TokenExplorer
-from tests.browser import console_errors, external_requests, settle, touch
-from tests.widgets.explorer_page import like_a_kernel, open_page, press, wait_for
+from tests.browser import console_errors, settle, touch
+from tests.widgets.explorer_page import hooks_of, like_a_kernel, open_page, press, quiet_page, wait_for
 
 ROOT = "document.querySelector('.arl-token')"
+_, selected = hooks_of(ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +37,8 @@ def page(explorer: TokenExplorer, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def driver(browser: WebDriver, page: Path) -> Iterator[WebDriver]:
-    open_page(browser, page.as_uri(), ROOT)
-    yield browser
-    assert console_errors(browser) == []
-    assert external_requests(browser) == []
-
-
-def selected(driver: WebDriver) -> dict[str, Any]:
-    settle(driver)
-    return driver.execute_script(f"return {ROOT}.arl.selected()")
+    with quiet_page(browser, page.as_uri(), ROOT):
+        yield browser
 
 
 def agrees(driver: WebDriver, explorer: TokenExplorer) -> None:

@@ -54,7 +54,7 @@ def test_a_stretch_has_the_eigenvalues_that_it_says() -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"query": [1, 2, 3]}, "query are not points"),
+        ({"query": [1, 2, 3]}, "query is not a point"),
         ({"query": [1, 9]}, "between -3 and 3"),
         ({"keys": [[0, float("nan")]]}, "keys are not points"),
         ({"keys": "abc"}, "keys are not points"),

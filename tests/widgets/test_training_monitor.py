@@ -142,8 +142,31 @@ def test_following_can_be_ended(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+    assert "holds no log.csv" in str(TrainingMonitor.of(tmp_path).fault)
     with pytest.raises(UserError, match=r"holds no log\.csv"):
-        TrainingMonitor.of(tmp_path)
+        TrainingMonitor.of(tmp_path).to_html(tmp_path / "page.html")
+    assert "a Config or None was expected" in str(TrainingMonitor("demo").fault)  # type: ignore[arg-type]
+    assert "folder is 5" in str(TrainingMonitor.of(5).fault)  # type: ignore[arg-type]
+    (tmp_path / "log.csv").write_text("stage,step\nfirst,1\n")
+    assert "cannot be read" in str(TrainingMonitor.of(tmp_path).fault)
+
+
+def test_closing_the_widget_ends_the_following(tmp_path: Path) -> None:
+    write_run(tmp_path, 2)
+    monitor = TrainingMonitor.of(tmp_path, every=0.02)
+    assert any(t.name == f"follow {tmp_path}" for t in threading.enumerate())
+    monitor.close()
+    wait_for(lambda: not any(t.name == f"follow {tmp_path}" for t in threading.enumerate()), 10)
+
+
+def test_a_run_that_blew_up_has_gaps(tmp_path: Path) -> None:
+    monitor = TrainingMonitor()
+    for step, loss in enumerate((0.5, float("nan"), float("inf")), 1):
+        monitor(Progress(0, "all", step, 3, loss, loss, 1.0, 1.0, {"temperature": loss}))
+    monitor.send_shown()
+    assert monitor.shown["curve"]["loss"] == [0.5, None, None]
+    assert monitor.shown["validation"] == [[1, 0.5]] and monitor.shown["now"]["loss"] is None
+    monitor.to_html(tmp_path / "page.html")
 
 
 def test_state_and_script_are_small(tmp_path: Path) -> None:

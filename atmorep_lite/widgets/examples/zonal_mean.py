@@ -9,8 +9,8 @@ from atmorep_lite.widgets.explorer import Content, Explorer
 class ZonalMean(Explorer, module=Path(__file__).with_name("zonal_mean.js"), heading="Zonal mean"):
     def __init__(self, field: xr.DataArray, **words: str) -> None:
         def make() -> Content:
-            if "level" not in field.dims:
-                raise UserError("The field has no levels: give [time, level, latitude, longitude].")
+            if not isinstance(field, xr.DataArray) or "level" not in field.dims or field.isnull().any():
+                raise UserError("The field has no levels, or gaps: give [time, level, latitude, longitude].")
             factor, units = labels.drawn_units(str(field.name), field)
             means = factor * field.mean("longitude").transpose("level", "time", "latitude")
             name = f"{labels.long_name(str(field.name))} ({units})"

@@ -10,6 +10,14 @@ function scaleOf({ low, high, log }, from, to) {
   return (value) => from + ((log ? Math.log(value / low) : value - low) / end) * (to - from);
 }
 
+// An axis of one value alone reaches to both sides of it.
+function widened(axis) {
+  const { low, high, log } = axis;
+  if (high > low) return axis;
+  const more = Math.abs(low) / 10 || 1;
+  return { ...axis, ...(log ? { low: low / 2, high: low * 2 } : { low: low - more, high: low + more }) };
+}
+
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
 // 0.0001 -> "10⁻⁴", 0.5 -> "0.5"
@@ -40,8 +48,9 @@ export const widthOf = (svg) => Math.max(120, svg.getBoundingClientRect().width)
 // Leaves a drawing empty but for its axes. `x` and `y` are { low, high, log, label, ticks, tickText, none };
 // `none` draws no numbers. Charts that are drawn one after the other should get their `width`s, read beforehand: to measure
 // one after the other was changed makes the browser lay out the page each time. Returns { x, y (value -> pixel), box, value (pixel -> x's value), add (nodes inside the box) }.
-export function axes(svg, { height, x, y, width = widthOf(svg), left = 46, right = 12, top = 22, bottom = 36 }) {
+export function axes(svg, { height, x: alongX, y: alongY, width = widthOf(svg), left = 46, right = 12, top = 22, bottom = 36 }) {
   const box = { left, right: width - right, top, bottom: height - bottom };
+  const [x, y] = [widened(alongX), widened(alongY)];
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("height", height);
   svg.replaceChildren();

@@ -28,28 +28,31 @@ function rankCorrelation(one, other) {
   return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 }
 
-// Weights of the keys of some fields -> their shares: a map for each field, and sums over it, each level, each time.
+// Weights of the keys of some fields -> shares: a map for each field, and sums over it, each level and time; NaN: none known.
 function sharesOf(rows, fields) {
-  const total = rows.reduce((sum, row) => row.reduce((a, weight) => a + (weight || 0), sum), 0) || 1;
+  const add = (a, b) => (b >= 0 ? (a || 0) + b : a);
+  const total = rows.reduce((sum, row) => row.reduce(add, sum), NaN) || 1;
   const [levels, times] = [{}, {}];
   const parts = rows.map((row, f) => {
     const { shape: [, slots, tall, wide], level, hours } = fields[f];
     const map = Array(tall * wide).fill(0);
     row.forEach((weight, key) => {
-      const share = (weight || 0) / total;
+      const share = weight / total;
       const slot = Math.floor(key / map.length);
-      map[key % map.length] += share;
-      for (const [sums, of] of [[levels, level[Math.floor(slot / slots)]], [times, hours[slot % slots]]]) sums[of] = (sums[of] ?? 0) + share;
+      map[key % map.length] += share || 0;
+      for (const [sums, of] of [[levels, level[Math.floor(slot / slots)]], [times, hours[slot % slots]]]) sums[of] = add(sums[of], share);
     });
-    return { map, share: map.reduce((a, b) => a + b) };
+    return { map, share: row.reduce(add, NaN) / total };
   });
   return { parts, levels, times };
 }
 
+const told = (v) => (v >= 0 ? percent(v) : "hidden");
+
 function bars(title, shares, text) {
   const values = Object.keys(shares).map(Number).sort((a, b) => a - b);
   return values.length < 2 ? [] : [element("div", {}, title, ...values.map((value) => element("div", {},
-    element("span", { text: text(value) }), element("i", { style: `width:${56 * shares[value]}%` }), percent(shares[value]))))];
+    element("span", { text: text(value) }), element("i", { style: `width:${56 * (shares[value] || 0)}%` }), told(shares[value]))))];
 }
 
 // `given` has queries [[field, token], ...], measures [{ name, title, what, at }, ...], of which the attention of the maps
@@ -122,13 +125,13 @@ export function buildStrip(given, choices, data, attention) {
     for (const line of lines.filter(({ at: rowsAt }) => moved || !rowsAt)) {
       const { title, cells, summary } = line;
       const rows = rowsOf(line, found);
-      const together = line.at && sharesOf(rows, fields);
+      const together = line.at && sharesOf(line === influence ? rows.map((row) => row.map((v) => v * v)) : rows, fields); // squares add
       const parts = together ? together.parts : rows.map((row, f) => row && sharesOf([row], [fields[f]]).parts[0]);
       const mosts = parts.map((part) => Math.max(1e-12, ...(part?.map ?? [])));
       cells.forEach((cell, f) => {
         const rho = rows[f] && against && line !== influence ? rankCorrelation(rows[f], against[f]) : NaN;
         paint(cell, parts[f]?.map, together ? Math.max(...mosts) : mosts[f], found, look);
-        cell.share.textContent = together ? percent(parts[f].share) : "";
+        cell.share.textContent = together ? told(parts[f].share) : "";
         cell.rank.textContent = !parts[f] ? "not coupled" : Number.isNaN(rho) ? "" : `\u03c1\u00a0${minus(rho.toFixed(2))}`;
         cell.canvas.setAttribute("aria-label", `${title}, ${cell.field.label}: ${cell.share.textContent} ${cell.rank.textContent}`);
       });

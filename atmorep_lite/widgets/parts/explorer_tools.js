@@ -7,6 +7,7 @@ export const actionButton = (text, label, onclick) => element("button", {
 });
 
 export function buildTools({ root, choices, data, picture, results, address }) {
+  const file = (choices.meta.title || "attention").replace(/\W+/g, "-");
   const csv = () => csvOf(choices, results(), data);
   const copied = element("span", { class: "arl-note", role: "status" });
   async function copy() {
@@ -19,10 +20,11 @@ export function buildTools({ root, choices, data, picture, results, address }) {
     }
     setTimeout(() => { copied.textContent = ""; }, 6000);
   }
-  const full = () => (document.fullscreenElement === root ? document.exitFullscreen() : root.requestFullscreen());
+  // In a shadow root the document names the root's host, so that any full screen counts as this one.
+  const full = () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()).catch(() => {});
   const node = element("div", { class: "arl-tools", role: "group", "aria-label": "Save and share" },
-    actionButton("Save PNG", "the maps as a picture", () => saveAs("attention.png", picture().toDataURL("image/png"))),
-    actionButton("Save CSV", "the weights of all maps, token by token", () => saveText("attention.csv", csv())),
+    actionButton("Save PNG", "the maps", () => saveAs(`${file}.png`, picture().toDataURL("image/png"))),
+    actionButton("Save CSV", "the weights, token by token", () => saveText(`${file}.csv`, csv())),
     actionButton("Copy link", "the address of this view", copy),
     ...(document.fullscreenEnabled ? [actionButton("Full screen", "Esc ends it", full)] : []), copied);
   return { node, csv };

@@ -7,9 +7,9 @@ import { tokenCount } from "./softmax.js";
 
 const PLOT_MOVES = { ArrowLeft: ["x", -1], ArrowRight: ["x", 1], ArrowDown: ["y", -1], ArrowUp: ["y", 1] };
 
-// Given are words, quantities { value (their name), label, unit, step (of what is written), signed }, and Python's rows
+// Given are words (`keys` tells which keys do what), quantities { value (their name), label, unit, step (of what is written), signed }, and Python's rows
 // { query, key, layer, head, and each quantity } or null: then the page measures the heads when the atlas is opened.
-export function buildHeadAtlas({ title: named, note: explained, quantities, rows: given }, choices, data) {
+export function buildHeadAtlas({ title: named, note: explained, keys, quantities, rows: given }, choices, data) {
   const { meta } = choices;
   const { fields, layers } = meta;
   const text = (row, { value, unit, step, signed }) => (row[value] === null ? "\u2013" : `${signed && row[value] > 0 ? "+" : ""}${plain(row[value], step)} ${unit}`);
@@ -26,7 +26,7 @@ export function buildHeadAtlas({ title: named, note: explained, quantities, rows
   const tip = element("div", { class: "arl-ev-tip", role: "status" });
   const under = ({ target }) => point(Number(target.dataset.arlRow ?? -1));
   const plot = element("div", { class: "arl-ev-atlas", tabindex: "0", role: "application",
-    "aria-label": "Heads as points: arrow keys move, Enter opens one in the maps",
+    "aria-label": keys,
     onpointermove: under, onpointerleave: () => point(-1), onblur: () => point(-1), onclick: (event) => { under(event); open(); }, onkeydown: onKey });
   const told = note("");
   const body = element("tbody");
@@ -65,7 +65,7 @@ export function buildHeadAtlas({ title: named, note: explained, quantities, rows
         style: `left:${x(row[seen.x])};bottom:${y(row[seen.y])};--arl-size:${6 + 9 * depth}px;opacity:${0.35 + 0.6 * depth};--arl-ink-of:${fieldInk(meta, row.query)};--arl-rim:${fieldInk(meta, row.key)}` });
     });
     plot.replaceChildren(...across, ...up, ...seen.points, tip);
-    told.textContent = `${explained} ${seen.busy ? `${rows.length} heads measured so far.` : `Means over ${given ? "" : sample.length} query tokens.`}`;
+    told.textContent = `${explained} ${seen.busy ? `${rows.length} heads measured so far.` : given ? "" : `Means over ${sample.length} query tokens.`}`;
   }
   // Open heads get a ring, and so does the one that is pointed at, which is told.
   function mark() {

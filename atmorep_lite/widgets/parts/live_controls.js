@@ -5,7 +5,7 @@ import { COMPARED } from "./live_words.js";
 
 const labelledNumbers = (values, text) => values.map((value) => ({ value, label: text(value) }));
 const RADII = labelledNumbers([0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 1.0], (v) => plain(v, 0.01));
-const STRENGTHS = labelledNumbers(Array.from({ length: 33 }, (_, i) => (i - 16) / 2), (v) => `${v > 0 ? "+" : ""}${plain(v, 0.1)}`);
+const STRENGTHS = labelledNumbers(Array.from({ length: 49 }, (_, i) => (i - 24) / 2), (v) => `${v > 0 ? "+" : ""}${plain(v, 0.1)}`);
 const TOOLS = [
   { value: "move", label: "move", long: "move vortices" },
   { value: "paint", label: "paint", long: "paint vorticity" },

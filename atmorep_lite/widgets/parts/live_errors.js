@@ -2,7 +2,7 @@
 import { percent, plain } from "./colour.js";
 import { element } from "./controls.js";
 import { frame, label, line, logTicks, shape, stroke } from "./line_chart.js";
-import { errorWords, stepsAhead } from "./live_words.js";
+import { COMPUTING, errorWords, stepsAhead } from "./live_words.js";
 
 const ERRORS_HEIGHT = 230;
 const ERROR_NAMES = { network: "network", free: "nothing hidden", nothing: "nothing changes" };
@@ -14,15 +14,17 @@ export function liveErrors(steps) {
   const head = element("div", { class: "arl-square-head" }, element("span", { class: "arl-square-title", text: "Relative error" }));
   return {
     node: element("figure", { class: "arl-square arl-live-errors" }, head, chart, legend, numbers),
-    // `errors` as from `errorsAhead`, `step` the one that is shown, `most` the largest vorticity.
-    draw(errors, step, most) {
+    // `errors` as from `errorsAhead`, `step` the one that is shown, `most` the largest vorticity, `late` whether the errors
+    // are still those of what was drawn before.
+    draw(errors, step, { most, late }) {
       const lines = Object.entries(errors).filter(([kind, values]) => kind !== "free" || values.length);
       drawLines(lines, step);
-      chart.setAttribute("aria-label", `Relative error against steps ahead. ${errorWords(errors, step)}`);
+      chart.setAttribute("aria-label", `Relative error against steps ahead. ${late ? COMPUTING : errorWords(errors, step)}`);
       legend.replaceChildren(...lines.map(([kind, values]) => element("li", { class: `arl-live-${kind}` },
         element("span", { "aria-hidden": "true" }), ERROR_NAMES[kind],
-        element("b", { text: Number.isFinite(values[step - 1]) ? ` ${percent(values[step - 1])}` : "" }))));
-      numbers.textContent = `|forecast − truth| / |truth| over the square, ${stepsAhead(step)}. Largest vorticity now: ${plain(most, 0.1)}.`;
+        element("b", { text: !late && Number.isFinite(values[step - 1]) ? ` ${percent(values[step - 1])}` : "" }))));
+      const what = late ? `Errors: ${COMPUTING}` : `|forecast − truth| / |truth| over the square, ${stepsAhead(step)}.`;
+      numbers.textContent = `${what} Largest vorticity now: ${plain(most, 0.1)}.`;
     },
   };
 

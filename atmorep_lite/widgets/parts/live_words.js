@@ -3,6 +3,7 @@ import { percent, plain } from "./colour.js";
 import { relativeError } from "./vortex_scene.js";
 
 export const VORTICITY_UNIT = "per time unit";
+export const COMPUTING = "computing …";
 export const COMPARED = {
   truth: { label: "Truth", long: "the truth, by a solver", text: "The solver, from the same frame. Lines: where vortices are now." },
   error: { label: "Network − truth", long: "network minus truth", text: "What the network gets wrong. Lines: the truth's vortices." },
@@ -20,10 +21,11 @@ export function tokenPlace(token, [rows, columns]) {
   return `(${plain(2 * y, 0.01)}π, ${plain(2 * x, 0.01)}π)`;
 }
 
-// Relative errors of each step ahead: of the network, of the network with nothing hidden, and if nothing changed.
-export function errorsAhead({ forecasts, frees, truths }, now) {
+// Relative errors of each step ahead: of the network, of the network with nothing hidden, and if nothing changed from the
+// newest of the frames before.
+export function errorsAhead({ past, forecasts, frees, truths }) {
   const many = (fields) => fields.map((field, i) => (field && truths[i] ? relativeError(field, truths[i]) : NaN));
-  const nothing = truths.map((truth) => relativeError(now, truth));
+  const nothing = truths.map((truth) => relativeError(past[2], truth));
   return { network: many(forecasts), free: frees[0] ? many(frees) : [], nothing };
 }
 
@@ -42,7 +44,9 @@ export function fieldWords(field, vortices) {
   return `${range}; ${vortices.length} vortices at (y, x) = ${places || "no place"}`;
 }
 
+// `weights` null: not known yet.
 export function attentionWords(weights, query, tokens) {
+  if (!weights) return `Token at (y, x) = ${tokenPlace(query, tokens)}: ${COMPUTING}`;
   let peak = 0;
   weights.forEach((w, i) => { if (w > weights[peak]) peak = i; });
   return `Token at (y, x) = ${tokenPlace(query, tokens)}: most, ${percent(weights[peak])}, to the one at ${tokenPlace(peak, tokens)}.`;

@@ -14,6 +14,14 @@ const STAGE_INKS = {
 const STAGE_MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const MOST = 4;
 
+// Tokens on the straight line from one to another, both included: a quick pointer skips some.
+function cellsBetween(from, to) {
+  const steps = Math.max(Math.abs(to.row - from.row), Math.abs(to.column - from.column), 1);
+  return Array.from({ length: steps + 1 }, (_, i) => ({
+    row: Math.round(from.row + ((to.row - from.row) * i) / steps), column: Math.round(from.column + ((to.column - from.column) * i) / steps),
+  }));
+}
+
 export function buildCards(page) {
   const { meta, state, choose } = page;
   const node = element("div", { class: "arl-stage-cards" });
@@ -60,6 +68,7 @@ export function buildCards(page) {
     one.canvas.focus({ preventScroll: true });
     one.canvas.setPointerCapture(event.pointerId);
     begin(place);
+    made.painting.at = place;
   }
   function begin(place) {
     const token = tokenOf(place);
@@ -70,7 +79,10 @@ export function buildCards(page) {
     const place = under(one, event);
     const before = JSON.stringify(made.hover);
     made.hover = place && { ...place, card: one.index };
-    if (place && made.painting) made.painting.tokens.add(tokenOf(place));
+    if (made.painting) {
+      if (place) for (const cell of cellsBetween(made.painting.at || place, place)) made.painting.tokens.add(tokenOf(cell));
+      made.painting.at = place; // off the map: null, the next token is no continuation
+    }
     if (made.painting || JSON.stringify(made.hover) !== before) page.redraw();
   }
   function up() {

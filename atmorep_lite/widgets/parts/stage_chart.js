@@ -9,6 +9,20 @@ const LINES = [
   { name: "spread", label: "spread", ink: "2", dash: [9, 3, 2, 3], width: 2 },
 ];
 
+// A line as the chart draws it.
+function lineKey({ ink, dash, width }) {
+  const space = "http://www.w3.org/2000/svg";
+  const [drawing, line] = ["svg", "line"].map((name) => document.createElementNS(space, name));
+  const length = 26;
+  for (const [name, value] of [["viewBox", `0 0 ${length} 8`], ["aria-hidden", "true"]]) drawing.setAttribute(name, value);
+  for (const [name, value] of [["x1", 0], ["x2", length], ["y1", 4], ["y2", 4], ["stroke-width", width], ["stroke-dasharray", dash.join(" ") || "none"]]) {
+    line.setAttribute(name, value);
+  }
+  line.style.stroke = `var(--arl-${ink})`;
+  drawing.append(line);
+  return drawing;
+}
+
 export function errorChart() {
   const canvas = element("canvas", { class: "arl-canvas", role: "img" });
   const title = element("span", { class: "arl-label" });
@@ -21,12 +35,10 @@ export function errorChart() {
       .filter(({ values }) => values && values.some((value) => value !== null));
     node.hidden = chartHeight < 70 * scale;
     if (node.hidden) return;
-    title.textContent = rows.length ? `RMSE of what is hidden, ${answer.units}` : "Nothing of this field is hidden here";
-    keys.replaceChildren(...rows.map(({ label, ink: name }) => {
-      const key = element("span", { text: label });
-      key.style.setProperty("--arl-key", `var(--arl-${name})`);
-      return key;
-    }));
+    title.textContent = rows.length ? `RMSE of what is hidden, ${answer.units}` : answer.asks ? "Nothing of this field is hidden here" : "Nothing is hidden: paint on a map";
+    const step = answer.hours.indexOf(state.hours);
+    const told = rows.map(({ label, values }) => (typeof values[step] === "number" ? `${label} ${Number(values[step].toPrecision(2))}` : null));
+    keys.replaceChildren(...rows.map((row, i) => element("span", {}, lineKey(row), told[i] || row.label)));
     const width = canvas.clientWidth || 280;
     const height = chartHeight;
     const ratio = window.devicePixelRatio || 1;
@@ -47,8 +59,6 @@ export function errorChart() {
     ctx.moveTo(x(state.hours), box.top);
     ctx.lineTo(x(state.hours), box.bottom);
     ctx.stroke();
-    const step = answer.hours.indexOf(state.hours);
-    const told = rows.map(({ label, values }) => (values[step] === null ? null : `${label} ${Number(values[step].toPrecision(2))}`));
     canvas.setAttribute("aria-label", `${title.textContent}, at ${state.hours} hours: ${told.filter(Boolean).join(", ") || "nothing hidden"}.`);
   }
   return { node, refresh };

@@ -1,7 +1,9 @@
 // Another explorer on the stage: its own module and style, run from the very text that Python sent (no request).
 import { element } from "./controls.js";
 
-const GUEST_STYLE = ":is(.arl-root, .arl-widget) { border: 0; padding: 0; }";
+const GUEST_STYLE = `:is(.arl-root, .arl-widget) { border: 0; padding: 0; }
+.arl-stage-fold > summary { cursor: pointer; width: fit-content; color: var(--arl-muted); }
+.arl-stage-fold[open] > summary { margin-bottom: 8px; }`;
 
 // `node` to be placed on the page; `take(guest, data)` shows another one, once its numbers are there too.
 export function stageGuest(fail) {
@@ -17,6 +19,16 @@ export function stageGuest(fail) {
       made.modules.set(source, import(address).finally(() => URL.revokeObjectURL(address)));
     }
     return (await made.modules.get(source)).default;
+  }
+  // On the stage the maps come first, and hours count from the stage's time.
+  function furnish() {
+    const controls = host.querySelector(".arl-controls");
+    if (controls) {
+      const fold = element("details", { class: "arl-stage-fold" }, element("summary", { text: "Controls" }));
+      controls.before(fold);
+      fold.append(controls);
+    }
+    for (const one of host.querySelectorAll("[title='hours relative to the newest token']")) one.title = "hours from the stage's time";
   }
   async function take(guest, data) {
     if (!guest.number || guest.number === made.number || data.byteLength !== guest.size) return;
@@ -34,6 +46,7 @@ export function stageGuest(fail) {
         save_changes() {}, on() {}, off() {},
       };
       made.end = await render({ model, el: host });
+      if (made.number === guest.number) furnish();
     } catch (error) {
       console.error(error);
       fail(`The attention explorer cannot be shown here: ${error.message}`);

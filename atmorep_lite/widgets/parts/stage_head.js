@@ -33,8 +33,9 @@ export function stageHead(page) {
   return {
     node,
     refresh() {
-      const scene = meta.scenes[state.scene];
-      number.textContent = `${state.scene + 1}/${meta.scenes.length}`;
+      const shown = page.answer().stands?.scene ?? state.scene; // the words belong to the picture
+      const scene = meta.scenes[shown];
+      number.textContent = `${shown + 1}/${meta.scenes.length}`;
       title.textContent = scene.name;
       const simulated = page.answer().simulated ? " Simulated atmosphere." : "";
       text.textContent = `${scene.text}${simulated}`;

@@ -8,12 +8,14 @@ const GLOBE = { west: -180, east: 180, south: -90, north: 90 };
 // `page` as for `buildSide`, and coast (meta and data of the coastlines), copyScene().
 export function buildSetup(page) {
   const { state, choose, meta } = page;
+  // Another model may have other fields and levels: what hides one of these is left behind.
+  const afresh = () => ({ field: null, level: null, hide: state.hide.filter(({ fields, levels }) => !fields && !levels) });
   const names = (values) => values.map((value) => ({ value, label: value }));
-  const data = list("Data", names(meta.data), (value) => choose({ data: value, time: null, hide: [] }));
-  const model = list("Model", names(meta.models), (value) => choose({ model: value, field: null, level: null, hide: [] }));
+  const data = list("Data", names(meta.data), (value) => choose({ data: value, time: null }));
+  const model = list("Model", names(meta.models), (value) => choose({ model: value, ...afresh() }));
   const path = (label, key, more) => {
     const input = element("input", { type: "text", class: "arl-stage-path", "aria-label": label, placeholder: label, spellcheck: "false" });
-    const act = () => { if (input.value.trim()) choose({ [key]: input.value.trim(), ...more }); };
+    const act = () => { if (input.value.trim()) choose({ [key]: input.value.trim(), ...more() }); };
     input.addEventListener("keydown", (event) => { if (event.key === "Enter") act(); });
     return element("div", { class: "arl-stage-line" }, input, element("button", { class: "arl-action", type: "button", text: "Open", onclick: act }));
   };
@@ -33,17 +35,17 @@ export function buildSetup(page) {
     element("div", { class: "arl-stage-line" }, element("b", { text: "Data, time, model, place" }),
       element("button", { class: "arl-action", type: "button", text: "Close", onclick: () => toggle(false) })),
     element("div", { class: "arl-stage-pair" },
-      element("div", {}, data.node, path("path of your data", "data", { time: null, hide: [] })),
-      element("div", {}, model.node, path("path of a model folder", "model", { field: null, level: null, hide: [] }))),
+      element("div", {}, data.node, path("path of your data", "data", () => ({ time: null }))),
+      element("div", {}, model.node, path("path of a model folder", "model", afresh))),
     element("div", { class: "arl-control arl-stage-slide" }, element("div", { class: "arl-stage-line" },
       element("span", { class: "arl-label", text: "Time from which the hours count" }), told), slide),
     element("div", { class: "arl-control" }, element("div", { class: "arl-stage-line" },
       element("span", { class: "arl-label", text: "Place: click on the globe" }), placed), globe),
     element("button", { class: "arl-action", type: "button", text: "Copy this view as a scene (YAML)", onclick: page.copyScene }));
-  node.addEventListener("keydown", (event) => { if (event.key === "Escape") { event.stopPropagation(); toggle(false); } });
 
   let opener = null;
   function toggle(open = node.hidden) {
+    if (open === !node.hidden) return;
     if (open) opener = node.getRootNode().activeElement;
     node.hidden = !open;
     if (open) node.querySelector("select").focus();
@@ -53,7 +55,7 @@ export function buildSetup(page) {
   function refresh(look) {
     if (node.hidden) return;
     const answer = page.answer();
-    for (const [control, value] of [[data, state.data], [model, state.model]]) {
+    for (const [control, value] of [[data, answer.stands.data], [model, answer.stands.model]]) {
       const select = control.node.querySelector("select");
       if (![...select.options].some((option) => option.value === value)) select.append(element("option", { value, text: value }));
       control.update(value);
@@ -62,7 +64,8 @@ export function buildSetup(page) {
     const index = answer.times.findIndex((time) => time >= answer.time);
     slide.value = String(index < 0 ? answer.times.length - 1 : index);
     told.textContent = words(answer.time);
-    placed.textContent = placeText({}, state.latitude, state.longitude);
+    const middle = ([first, last]) => (first + last) / 2; // of the frame, which cannot go beyond a pole
+    placed.textContent = placeText({}, middle([answer.latitude[0], answer.latitude.at(-1)]), middle([answer.longitude[0], answer.longitude.at(-1)]));
     globe.setAttribute("aria-label", `The globe; the map's centre is at ${placed.textContent}.`);
     drawGlobe(globe, page, answer, look);
   }

@@ -84,15 +84,16 @@ export function scoreText(answer, name, level, step) {
 // What stands at the right of a card's title.
 export function cardNote(card, answer, { level, step, member, hidden }) {
   const share = Math.round((100 * hidden.reduce((a, b) => a + b, 0)) / hidden.length);
+  const nothing = answer.asks ? "nothing hidden" : "paint on a map";
   const off = (name) => {
     const text = scoreText(answer, name, level, step);
-    return text ? `RMSE ${text}` : "nothing hidden";
+    return text ? `RMSE ${text}` : nothing;
   };
   if (card === "seen") return `${share} % hidden`;
   if (card === "error") return member === "mean" || !answer.members ? off("model") : `member ${member}`;
   if (card === "held" || card === "held_error") return off("held");
   if (card === "convolution") return off("convolution");
-  if (card === "spread") return scoreText(answer, "spread", level, step) || "nothing hidden";
+  if (card === "spread") return scoreText(answer, "spread", level, step) || nothing;
   if (card === "members") return `${answer.members} members`;
   if (card === "prediction") return member === "mean" ? `mean of ${answer.members}` : `member ${member} of ${answer.members}`;
   return "";

@@ -5,6 +5,7 @@ import { exactly } from "./token_numbers.js";
 import { gridPicture, sizedContext } from "./token_canvas.js";
 
 const PATCH_CELL = { most: 46, text: 31 };
+const ALL_PATCHES = 420; // height that all of them together should not exceed by much
 const VECTOR_HEIGHT = 16; // height of the vector
 
 // buildInside(): { node, draw(seen) }; `seen` has size, values (of the token), times (labels), colours, units, step (of
@@ -20,7 +21,7 @@ export function buildInside() {
     const [tt, ty, tx] = seen.size;
     const columns = Math.min(tt, Math.max(1, Math.floor((seen.width + 10) / (Math.max(56, 6 * tx) + 10))), 6);
     const room = (seen.width - 12 * columns) / columns; // gaps and edges
-    const cell = Math.min(PATCH_CELL.most, Math.floor(170 / ty), room / tx);
+    const cell = Math.min(PATCH_CELL.most, Math.floor(170 / ty), room / tx, Math.max(2, ALL_PATCHES / Math.ceil(tt / columns) / ty));
     if (patches.childElementCount !== tt) {
       patches.replaceChildren(...Array.from({ length: tt }, () => element("figure", { class: "arl-token-patch" },
         element("canvas", { class: "arl-canvas", role: "img" }), element("figcaption"))));

@@ -101,7 +101,8 @@ function survivingShare(cube, size) {
   const { means, counts } = tokenMeans(cube, size);
   let left = 0;
   for (let i = 0; i < means.length; i += 1) if (counts[i]) left += counts[i] * (means[i] - cube.middle) ** 2;
-  return cube.whole > 0 ? left / cube.whole : NaN;
+  if (!(cube.whole > 0)) return NaN;
+  return left < 1e-9 * cube.whole ? 0 : left / cube.whole; // of one token nothing but rounding is left
 }
 
 // One after another all sizes that fit, each with its number of tokens and what survives.

@@ -35,7 +35,7 @@ export function buildTradeoff(onSize) {
   svg.addEventListener("pointerleave", () => { tip.textContent = usual; mark(null); });
   svg.addEventListener("click", (event) => { const dot = nearestTo(event); if (dot) onSize(dot.size); });
 
-  const wordsOf = ({ size, tokens, survives }) => `${sizeName(size)}: ${whole(tokens)} tokens, ${percent(survives)} of the variance survives`;
+  const wordsOf = ({ size, tokens, survives }) => `${sizeName(size)}: ${whole(tokens)} ${tokens === 1 ? "token" : "tokens"}, ${percent(survives)} of the variance survives`;
   function mark(dot) {
     shown?.remove();
     shown = dot && shape("circle", { cx: dot.x, cy: dot.y, r: 6.5, class: "arl-token-near" });

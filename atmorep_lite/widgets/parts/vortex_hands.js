@@ -118,3 +118,20 @@ export function takeHands({ card, state, scene, tokens, on }) {
   card.map.addEventListener("keydown", key);
   return hand;
 }
+
+// Click and arrow keys on the other maps choose the token that asks.
+export function takeQuery({ card, state, tokens, choose }) {
+  card.map.addEventListener("click", (event) => {
+    const place = card.place(event);
+    if (place) choose({ query: tokensAround(place, 0, tokens)[0] });
+  });
+  card.map.addEventListener("keydown", (event) => {
+    const move = HAND_ARROWS[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const [rows, columns] = tokens;
+    const row = (Math.floor(state.query / columns) + move[0] + rows) % rows;
+    choose({ query: row * columns + ((state.query % columns) + move[1] + columns) % columns });
+  });
+}
