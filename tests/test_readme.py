@@ -23,9 +23,9 @@ def test_the_readme_was_read() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", PYTHON)
-def test_python_runs(code: str) -> None:
+def test_python_runs(code: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
 
