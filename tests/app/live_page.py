@@ -16,6 +16,8 @@ from typing import Any
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.remote.webdriver import WebDriver
 
+from tests.browser import console_errors
+
 READY = 240.0  # seconds, on a machine that is busy
 FIND = """
 const deep = (root) => {
@@ -84,6 +86,8 @@ class Page:
 
     def __init__(self, driver: WebDriver, address: str) -> None:
         self.driver = driver
+        driver.get("about:blank")  # a page before this one may have lost its server, and complained
+        console_errors(driver)
         driver.get(address)
         until(lambda: self.run("return stage && stage.arl && stage.arl.number() && stage.dataset.arlDraws"))
 

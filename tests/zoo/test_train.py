@@ -108,5 +108,5 @@ def test_a_short_training_beats_persistence_and_extrapolation_on_vortices() -> N
     test = vortex_trajectories(8, frames=10, seed=1, points=32)
     torch.manual_seed(0)
     model = VortexFormer(VortexFormerConfig(points=32, width=64, layers=2, heads=2, stem=16, gate=True))
-    fit(model, train, seconds=60)  # half of it on a quiet machine
+    fit(model, train, seconds=60)  # half of it does on a quiet machine
     assert one_step_error(model, test) < 0.6 * one_step_error(persistence, test)
