@@ -117,9 +117,7 @@ def check(stage: Stage, stroke: Stroke) -> None:
     names = [check_field(stage, name) for name in stroke.fields] or list(config.names)
     levels = sorted({level for name in names for level in config.field(name).levels})
     if unknown := [level for level in stroke.levels if level not in levels]:
-        raise UserError(
-            f"{unknown[0]} hPa is no level of {', '.join(names)}; choose one of {_series(levels)}"
-        )
+        raise UserError(f"{unknown[0]} hPa is no level of {', '.join(names)}; choose one of {series(levels)}")
     spacing = stage.hours[1] - stage.hours[0]
     for hour in stroke.hours:
         if not stage.hours[0] - spacing < hour <= stage.hours[-1]:
@@ -196,5 +194,6 @@ def _inside(area: Area, north: np.ndarray, east: np.ndarray) -> np.ndarray:
     return down[:, None] & across
 
 
-def _series(values: Iterable[object]) -> str:
+def series(values: Iterable[object]) -> str:
+    """Values in a sentence."""
     return ", ".join(map(str, values))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from atmorep_lite.app.attention import Look, explore, release
 from atmorep_lite.app.compute import Question, answer
-from atmorep_lite.app.hiding import Stroke, Task, check, check_field
+from atmorep_lite.app.hiding import Stroke, Task, check, check_field, series
 from atmorep_lite.app.reading import OnceLoader, as_text, problem_words
 from atmorep_lite.app.stage import Stage, open_stage
 from atmorep_lite.config.base import Strict
@@ -162,13 +162,9 @@ def field_of(scene: Scene) -> tuple[str, int]:
     level = levels[-1] if scene.level is None else scene.level
     if level not in levels:
         raise UserError(
-            f"{name} has no level {level} in the model {scene.model!r}; choose one of {_series(levels)}"
+            f"{name} has no level {level} in the model {scene.model!r}; choose one of {series(levels)}"
         )
     return name, level
-
-
-def _series(values: Iterable[object]) -> str:
-    return ", ".join(map(str, values))
 
 
 def check_hours(scene: Scene, stage: Stage) -> None:
@@ -176,7 +172,7 @@ def check_hours(scene: Scene, stage: Stage) -> None:
     if scene.hours not in stage.hours:
         raise UserError(
             f"there is no state at {scene.hours:g} hours; choose one of "
-            f"{_series(f'{hour:g}' for hour in stage.hours)}"
+            f"{series(f'{hour:g}' for hour in stage.hours)}"
         )
 
 

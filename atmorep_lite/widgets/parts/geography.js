@@ -139,3 +139,20 @@ export function contourPath(values, [rows, columns], levels, toX, toY) {
   }
   return path;
 }
+
+// Meridians and parallels, at least `apart` pixels from each other.
+export function strokeGraticule(ctx, { frame, project, layout, inks, apart = 56 }) {
+  const lines = graticule(frame, project, apart);
+  const path = new Path2D();
+  for (const { x } of lines.meridians) {
+    path.moveTo(Math.round(x) + 0.5, layout.top);
+    path.lineTo(Math.round(x) + 0.5, layout.top + layout.height);
+  }
+  for (const { y } of lines.parallels) {
+    path.moveTo(layout.left, Math.round(y) + 0.5);
+    path.lineTo(layout.left + layout.width, Math.round(y) + 0.5);
+  }
+  ctx.strokeStyle = inks.graticule;
+  ctx.lineWidth = 1;
+  ctx.stroke(path);
+}

@@ -2,7 +2,7 @@
 import { drawArrows } from "./arrows.js";
 import { colourAt, css, niceTicks } from "./colour.js";
 import { colouring, drawBar } from "./colour_bar.js";
-import { contourPath, downwards, graticule, tokenBox } from "./geography.js";
+import { contourPath, downwards, graticule, strokeGraticule, tokenBox } from "./geography.js";
 import { MARGIN, prepare, strokeTwice } from "./map_layout.js";
 
 const ACROSS_HATCH = 7;
@@ -121,22 +121,6 @@ function hatchHidden(ctx, { field, mask, project, layout, inks }) {
   ctx.lineWidth = 1;
   ctx.stroke(path);
   ctx.restore();
-}
-
-export function strokeGraticule(ctx, { frame, project, layout, inks }) {
-  const lines = graticule(frame, project, 56);
-  const path = new Path2D();
-  for (const { x } of lines.meridians) {
-    path.moveTo(Math.round(x) + 0.5, layout.top);
-    path.lineTo(Math.round(x) + 0.5, layout.top + layout.height);
-  }
-  for (const { y } of lines.parallels) {
-    path.moveTo(layout.left, Math.round(y) + 0.5);
-    path.lineTo(layout.left + layout.width, Math.round(y) + 0.5);
-  }
-  ctx.strokeStyle = inks.graticule;
-  ctx.lineWidth = 1;
-  ctx.stroke(path);
 }
 
 export function labelGraticule(ctx, { frame, project, layout, inks, font }) {

@@ -2,8 +2,8 @@
 import { readIntegers } from "./buffers.js";
 import { colourAt } from "./colour.js";
 import { colouring, drawBar } from "./colour_bar.js";
-import { coastPath, commonFrame, downwards, projection } from "./geography.js";
-import { labelGraticule, strokeGraticule } from "./map_canvas.js";
+import { coastPath, commonFrame, downwards, projection, strokeGraticule } from "./geography.js";
+import { labelGraticule } from "./map_canvas.js";
 import { mapLayout, prepare, strokeTwice } from "./map_layout.js";
 
 const SHADES = 512;

@@ -1,6 +1,6 @@
 // One map of the stage on its canvas, large enough for the back row: everything is in units of `scale`.
 import { colourAt, css, niceTicks, plain, withUnits } from "./colour.js";
-import { contourPath, graticule, projection, tokenBox } from "./geography.js";
+import { contourPath, graticule, projection, strokeGraticule, tokenBox } from "./geography.js";
 import { strokeTwice } from "./map_layout.js";
 
 const STAGE_EDGE = { left: 42, right: 12, top: 6, bottom: 20 };
@@ -50,7 +50,7 @@ export function drawStageMap(ctx, map) {
   if (values) fillPoints(ctx, map);
   if (kind === "seen") blankHidden(ctx, map);
   if (map.contours) strokeIsolines(ctx, map);
-  strokeGrid(ctx, map);
+  strokeGraticule(ctx, { ...map, apart: 64 * map.layout.scale });
   strokeTwice(ctx, map.coast, inks.coast, 1.3 * layout.scale, inks.coastHalo, 3 * layout.scale);
   if (kind !== "truth" && kind !== "member") outlineHidden(ctx, map);
   if (map.cursor) outlineStageToken(ctx, map);
@@ -136,22 +136,6 @@ function strokeIsolines(ctx, { answer, contours, contourTicks, layout, inks }) {
   ctx.strokeStyle = inks.contour;
   ctx.lineWidth = 0.9 * layout.scale;
   ctx.stroke(contourPath(contours, answer.grid, contourTicks.map((tick) => tick + 1e-9), x, y));
-}
-
-function strokeGrid(ctx, { frame, project, layout, inks }) {
-  const lines = graticule(frame, project, 64 * layout.scale);
-  ctx.beginPath();
-  for (const { x } of lines.meridians) {
-    ctx.moveTo(Math.round(x) + 0.5, layout.top);
-    ctx.lineTo(Math.round(x) + 0.5, layout.top + layout.height);
-  }
-  for (const { y } of lines.parallels) {
-    ctx.moveTo(layout.left, Math.round(y) + 0.5);
-    ctx.lineTo(layout.left + layout.width, Math.round(y) + 0.5);
-  }
-  ctx.strokeStyle = inks.graticule;
-  ctx.lineWidth = 1;
-  ctx.stroke();
 }
 
 function labelEdges(ctx, { frame, project, layout, inks, font }) {

@@ -21,8 +21,6 @@ const HIDE = {
 };
 
 export const hourText = (hour) => `${hour > 0 ? "+" : ""}${plain(hour)} h`;
-export const fewDigits = (hours) => hours.map((hour) => ({ value: hour, label: hourText(hour) }));
-
 // A slider over a list with a label that tells the choice; `describe(value)` gives { label, long }.
 function slideControl(label, describe, onChoose) {
   const made = { values: [] };

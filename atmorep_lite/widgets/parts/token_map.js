@@ -1,8 +1,8 @@
 // The large map of a field and its tokens at one time, with its colour bar.
 import { PALETTES, inkOn, colourAt } from "./colour.js";
 import { colouring, drawBar } from "./colour_bar.js";
-import { coastPath, projection, tokenBox } from "./geography.js";
-import { labelGraticule, strokeGraticule } from "./map_canvas.js";
+import { coastPath, projection, strokeGraticule, tokenBox } from "./geography.js";
+import { labelGraticule } from "./map_canvas.js";
 import { mapLayout, prepare, strokeTwice } from "./map_layout.js";
 import { gridFrame, gridPicture, placePicture, strokeBox, strokeLattice } from "./token_canvas.js";
 
