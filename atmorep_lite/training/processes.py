@@ -22,6 +22,9 @@ from atmorep_lite.errors import UserError
 
 #: How long a process waits for the others before it counts them as lost.
 PATIENCE = timedelta(minutes=10)
+#: Seconds in which gloo's threads let go of finished work.  For that they may need Python's lock, which a
+#: DistributedDataParallel that is freed after its group holds while it waits for them: a deadlock.
+LETTING_GO = 0.05
 #: What errors of gloo and NCCL speak of when a process at the other end is gone or silent.
 LOST = ("gloo", "NCCL", "Connection reset", "Connection closed", "Broken pipe", "Timed out waiting")
 
@@ -106,6 +109,7 @@ def processes(*, patience: timedelta = PATIENCE) -> Iterator[Processes]:
             f"{patience} (hours:minutes:seconds); find out why, then go on with --resume"
         ) from error
     finally:
+        time.sleep(LETTING_GO)
         dist.destroy_process_group()
 
 

@@ -168,6 +168,23 @@ def test_a_process_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     assert time.monotonic() - began < 30
 
 
+def learn_and_leave() -> bool:
+    """A wrapper that is freed after its group, as the frames of an error's traceback keep it."""
+    torch.manual_seed(0)
+    with processes():
+        layers = torch.nn.Sequential(*(torch.nn.Linear(64, 64) for _ in range(20)))
+        wrapped = torch.nn.parallel.DistributedDataParallel(layers)
+        wrapped(torch.randn(2, 64)).sum().backward()
+    del wrapped
+    return True
+
+
+def test_processes_part_while_threads_still_let_go_of_their_work() -> None:
+    """Every sixth start hung before the group took its time; five are enough to tell sooner or later."""
+    for _ in range(5):
+        assert together(2, learn_and_leave, limit=60) == [True, True]
+
+
 def add_up() -> tuple[list[float], bool, bool, bool]:
     """All that processes do together."""
     with processes() as here, processes() as again:
