@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,9 @@ class OneSequence(ar.AtmoRep):
         )
         self.decoders = nn.ModuleDict({"all": nn.ModuleList([DecoderLayer(shared, config)])})
 
-    def encode(self, tokens: Mapping[str, FieldTokens], trace: object = None) -> dict[str, list[Tensor]]:
+    def encode(
+        self, tokens: Mapping[str, FieldTokens], trace: object = None, near: object = None
+    ) -> dict[str, list[Tensor]]:
         """The last layer's output for each field."""
         states = [self.embeddings[name](tokens[name]) for name in self.config.names]
         place = torch.cat([token_positions(tokens[name].info).flatten(1, 4) for name in self.config.names], 1)
@@ -97,7 +100,7 @@ class OneSequence(ar.AtmoRep):
         return {name: [part] for name, part in zip(self.config.names, parts, strict=True)}
 
     def decode(
-        self, name: str, tokens: FieldTokens, encoded: list[Tensor], *_: object, **options: Tensor
+        self, name: str, tokens: FieldTokens, encoded: list[Tensor], *_: object, **options: Any
     ) -> Tensor:
         """What ``encode`` found, of the tokens ``wanted`` if that is given."""
         (x,), wanted = encoded, options.get("wanted")

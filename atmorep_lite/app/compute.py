@@ -141,11 +141,11 @@ def answer(stage: Stage, question: Question) -> Answer:
     unseen = {n: t.with_values(t.values.masked_fill(t.mask[..., None], 0.0)) for n, t in tokens.items()}
     trace: Trace = {}
     with torch.inference_mode():
-        predictions = stage.network(unseen, cube.static, trace=trace)
-        convolution = None
+        convolution = guess = None
         if stage.network.grid_skip is not None:
-            first = stage.network.first_guess(unseen, cube.static)
-            convolution = {name: guess.values for name, guess in first.items()}
+            guess = stage.network.first_guess(unseen, cube.static)
+            convolution = {name: first.values for name, first in guess.items()}
+        predictions = stage.network(unseen, cube.static, trace=trace, guess=guess)
     return Answer(stage, question, replace(cube, tokens=tokens), predictions, convolution, trace, hidden)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from atmorep_lite.attention_maps import Neighbourhood, neighbourhood
+from atmorep_lite.attention_maps.neighbourhood import Neighbourhood, cut, opened, units_of
 from atmorep_lite.data.opening import open_dataset
 from atmorep_lite.data.samples import SAMPLES, open_sample
+from atmorep_lite.data.sampling import Neighbourhoods
 from atmorep_lite.errors import UserError
 from atmorep_lite.layout import dates, is_simulated
 from atmorep_lite.model import AtmoRep
@@ -156,11 +157,16 @@ def _weather_model(model: str) -> AtmoRep:
     return AtmoRep.from_pretrained(model)
 
 
-@lru_cache(maxsize=32)
-def _cut(stage: Stage, time: str, latitude: float, longitude: float) -> Neighbourhood:
+@lru_cache(maxsize=4)
+def _around(stage: Stage, time: str) -> Neighbourhoods:
+    """The window around a time, read and normalised once for all places."""
     (now,) = np.flatnonzero(stage.dataset["time"].values == np.datetime64(time))
     first = int(now) - stage.known + 1
-    window = stage.dataset.isel(time=slice(first, first + stage.steps))
-    end = window["time"].values[-1]
+    return opened(stage.network, stage.dataset.isel(time=slice(first, first + stage.steps)))
+
+
+@lru_cache(maxsize=32)
+def _cut(stage: Stage, time: str, latitude: float, longitude: float) -> Neighbourhood:
+    data, units = _around(stage, time), units_of(stage.network, stage.dataset)
     place = {"latitude": latitude, "longitude": longitude}
-    return neighbourhood(stage.network, window, end, **place, forecast=False)
+    return cut(stage.network, data, units, data.time[-1], **place, forecast=False)

@@ -71,29 +71,63 @@ def neighbourhood(
         If the place is none on the sphere, the time is not in the data or has too little history, or the
         model has no normalisation.
     """
+    check_place(latitude, longitude)
+    data = opened(model, dataset, known=_known(model, forecast))
+    units = units_of(model, dataset)
+    return cut(model, data, units, time, latitude=latitude, longitude=longitude, forecast=forecast)
+
+
+def opened(model: AtmoRep, dataset: xr.Dataset, *, known: int | None = None) -> Neighbourhoods:
+    """The record as the model shall see it, in memory, to be :func:`cut` many times.
+
+    ``known`` is how many steps it must have, a whole neighbourhood if left out.
+
+    Raises
+    ------
+    UserError
+        If the record is too short or lacks something, or the model has no normalisation.
+    """
+    return Neighbourhoods(
+        dataset, model.config, _normalizer(model), least_steps=known or model.config.extent[0]
+    )
+
+
+def units_of(model: AtmoRep, dataset: xr.Dataset) -> dict[str, str]:
+    """Units of each of the model's fields in a record, empty where it has none."""
+    return {n: str(dataset[n].attrs.get("units", "")) if n in dataset else "" for n in model.config.names}
+
+
+def cut(
+    model: AtmoRep,
+    data: Neighbourhoods,
+    units: dict[str, str],
+    time: str | np.datetime64,
+    *,
+    latitude: float,
+    longitude: float,
+    forecast: bool = True,
+) -> Neighbourhood:
+    """As :func:`neighbourhood`, out of a record that is :func:`opened`."""
+    check_place(latitude, longitude)
+    known = _known(model, forecast)
+    steps, height, width = model.config.extent
+    place = _place(data, dates(time)[0], known, latitude, longitude, (height, width))
+    batch = data.batch([place], known_steps=known)
+    tokens = batch.tokens
+    if slots := _slots(model, forecast):
+        masks = forecast_masks(model.config.fields, 1, slots)
+        tokens = {name: replace(field, mask=masks[name]) for name, field in tokens.items()}
+    times = data.time[place.step] + (data.time[1] - data.time[0]) * np.arange(steps)
+    return Neighbourhood(tokens, batch.static, data, place, times, known, _normalizer(model), units)
+
+
+def check_place(latitude: float, longitude: float) -> None:
+    """Raise ``UserError`` for a place that is none on the sphere."""
     if not abs(latitude) <= 90 or not np.isfinite(longitude):
         raise UserError(
             f"there is no place at latitude {latitude}, longitude {longitude}; choose degrees, the latitude "
             "from -90 to 90"
         )
-    if model.normalizer is None or model.run_config is None:
-        raise UserError(
-            "the model has no normalisation; load it with AtmoRep.from_pretrained or train it with train()"
-        )
-    config = model.config
-    steps, height, width = config.extent
-    slots = model.run_config.masking.forecast_slots if forecast else 0
-    known = steps - slots * config.fields[0].token_size[0]
-    data = Neighbourhoods(dataset, config, model.normalizer, least_steps=known)
-    place = _place(data, dates(time)[0], known, latitude, longitude, (height, width))
-    batch = data.batch([place], known_steps=known)
-    tokens = batch.tokens
-    if slots:
-        masks = forecast_masks(config.fields, 1, slots)
-        tokens = {name: replace(field, mask=masks[name]) for name, field in tokens.items()}
-    times = data.time[place.step] + (data.time[1] - data.time[0]) * np.arange(steps)
-    units = {n: str(dataset[n].attrs.get("units", "")) if n in dataset else "" for n in config.names}
-    return Neighbourhood(tokens, batch.static, data, place, times, known, model.normalizer, units)
 
 
 def refuse_context(config: ModelConfig) -> None:
@@ -103,6 +137,26 @@ def refuse_context(config: ModelConfig) -> None:
             f"{', '.join(wider)} attends to context tokens outside of the neighbourhood, which a map cannot "
             "show; capture a model without FieldConfig.context"
         )
+
+
+def _normalizer(model: AtmoRep) -> Normalizer:
+    if model.normalizer is None or model.run_config is None:
+        raise UserError(
+            "the model has no normalisation; load it with AtmoRep.from_pretrained or train it with train()"
+        )
+    return model.normalizer
+
+
+def _slots(model: AtmoRep, forecast: bool) -> int:
+    """Slots that are hidden, which only a forecast does."""
+    _normalizer(model)
+    assert model.run_config is not None
+    return model.run_config.masking.forecast_slots if forecast else 0
+
+
+def _known(model: AtmoRep, forecast: bool) -> int:
+    """Steps that are read."""
+    return model.config.extent[0] - _slots(model, forecast) * model.config.fields[0].token_size[0]
 
 
 def _place(

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from atmorep_lite.attention import locality_bias, locality_slopes
 from atmorep_lite.config import Config, ModelConfig
 from atmorep_lite.data.normalisation import Normalizer
 from atmorep_lite.errors import UserError
@@ -20,8 +19,9 @@ from atmorep_lite.model.embedding import TokenEmbedding
 from atmorep_lite.model.fill import fill_in_time
 from atmorep_lite.model.grid_skip import GridSkip
 from atmorep_lite.model.layers import DecoderLayer, EncoderLayer, Record, hidden_tokens, take_tokens
+from atmorep_lite.model.nearness import Nearness
 from atmorep_lite.model.tails import SMALL_START, Ensemble, EnsembleTails
-from atmorep_lite.tokens import FieldTokens, detokenize, spread_over_token, token_positions, tokenize
+from atmorep_lite.tokens import FieldTokens, detokenize, spread_over_token, tokenize
 
 Trace = dict[tuple[str, int, str], Record]
 """What passed through the network: queries and keys by (``"encoder"`` or ``"decoder"``, layer, field)."""
@@ -135,6 +135,7 @@ class AtmoRep(nn.Module):
         tokens: Mapping[str, FieldTokens],
         static: Tensor | None = None,
         trace: Trace | None = None,
+        guess: Mapping[str, FirstGuess] | None = None,
     ) -> dict[str, Ensemble]:
         """Predict every token of every predicted field.
 
@@ -146,18 +147,21 @@ class AtmoRep(nn.Module):
             ``[batch, channel, latitude, longitude]`` maps for the grid-scale skip (zeros if omitted).
         trace
             If given, queries and keys of every attention are stored in it.
+        guess
+            What :meth:`first_guess` said of these tokens, if it has been asked already.
 
         Raises
         ------
         UserError
             If a field is missing.
         """
-        guess, tokens = self._shown(tokens, static)
-        encoded = self.encode(tokens, trace)
+        guess, tokens = self._shown(tokens, static, guess)
+        near = Nearness(self.config, tokens)
+        encoded = self.encode(tokens, trace, near=near)
         out = {}
         for name in self.predicted:
             mask = tokens[name].mask
-            x = self.decode(name, tokens[name], encoded[name], trace)[:, : mask[0].numel()]
+            x = self.decode(name, tokens[name], encoded[name], trace, near=near)[:, : mask[0].numel()]
             members = self.tails[name](x).transpose(1, 2).unflatten(2, mask.shape[1:])
             if name not in guess:
                 out[name] = Ensemble(members)
@@ -186,11 +190,12 @@ class AtmoRep(nn.Module):
         self._check(tokens)
         hidden = {name: hidden_tokens(tokens[name].mask) for name in self.predicted}
         guess, tokens = self._shown(tokens, static)
-        encoded = self.encode(tokens)
+        near = Nearness(self.config, tokens)
+        encoded = self.encode(tokens, near=near)
         out = {}
         for name in self.predicted:
             wanted, rows = hidden[name]
-            x = self.decode(name, tokens[name], encoded[name], wanted=wanted)
+            x = self.decode(name, tokens[name], encoded[name], wanted=wanted, near=near)
             members = self.tails[name](x.flatten(0, 1)[rows])
             if name not in guess:
                 out[name] = Ensemble(members)
@@ -203,8 +208,11 @@ class AtmoRep(nn.Module):
         return out
 
     def _shown(
-        self, tokens: Mapping[str, FieldTokens], static: Tensor | None
-    ) -> tuple[dict[str, FirstGuess], dict[str, FieldTokens]]:
+        self,
+        tokens: Mapping[str, FieldTokens],
+        static: Tensor | None,
+        guess: Mapping[str, FirstGuess] | None = None,
+    ) -> tuple[Mapping[str, FirstGuess], dict[str, FieldTokens]]:
         """The first guess (none for a model of fields) and the tokens that the transformer sees.
 
         Fields that the model does not have are left out.
@@ -213,7 +221,7 @@ class AtmoRep(nn.Module):
         shown = {f.name: show_context(tokens[f.name], f) for f in self.config.fields}
         if self.config.predict == "field":
             return {}, shown
-        guess = self.first_guess(tokens, static)
+        guess = guess or self.first_guess(tokens, static)
         return guess, {name: field.with_values(guess[name].values) for name, field in shown.items()}
 
     def first_guess(
@@ -251,15 +259,17 @@ class AtmoRep(nn.Module):
         return GridGuess(filled, hidden, scale, gap)
 
     def encode(
-        self, tokens: Mapping[str, FieldTokens], trace: Trace | None = None
+        self, tokens: Mapping[str, FieldTokens], trace: Trace | None = None, near: Nearness | None = None
     ) -> dict[str, list[Tensor]]:
         """Output ``[batch, token, embed_dim]`` of the embedding and of every encoder layer, by field.
 
-        All fields step together: a layer reads the other fields' values of the layer before.
+        All fields step together: a layer reads the other fields' values of the layer before.  ``near`` is
+        formed of the tokens if it is not given.
         """
+        near = near or Nearness(self.config, tokens)
         states = {name: self.embeddings[name](tokens[name]) for name in self.config.names}
         outputs = {name: [state] for name, state in states.items()}
-        bias = {name: self._encoder_bias(name, tokens) for name in self.config.names}
+        bias = {name: near.encoder(name) for name in self.config.names}
         for layer in range(self.config.encoder_layers):
             before = dict(states)
             for name in self.config.names:
@@ -276,6 +286,7 @@ class AtmoRep(nn.Module):
         encoded: list[Tensor],
         trace: Trace | None = None,
         wanted: Tensor | None = None,
+        near: Nearness | None = None,
     ) -> Tensor:
         """Decoder of one field, ``[batch, token, embed_dim]``; only of ``wanted`` ``[batch, m]`` if given.
 
@@ -283,7 +294,7 @@ class AtmoRep(nn.Module):
         than the encoder spreads its blocks evenly over the encoder's layers, in the same order.
         """
         x = encoded[-1]
-        bias = self._decoder_bias(tokens)
+        bias = (near or Nearness(self.config, {name: tokens})).decoder(name)
         blocks = cast(nn.ModuleList, self.decoders[name])
         for layer, block in enumerate(blocks):
             record = None if trace is None else trace.setdefault(("decoder", layer, name), {})
@@ -296,32 +307,6 @@ class AtmoRep(nn.Module):
         if self.checkpointing and self.training:
             return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False))
         return cast(Tensor, block(*inputs))
-
-    def _encoder_bias(self, name: str, tokens: Mapping[str, FieldTokens]) -> dict[str, Tensor | None]:
-        strength = self.config.locality
-        if not strength:
-            return {}
-        own = token_positions(tokens[name].sequence_info())
-        bias: dict[str, Tensor | None] = {
-            "self": locality_bias(own, own, locality_slopes(strength, self.config.heads))
-        }
-        slopes = locality_slopes(strength, self.config.coupling_heads)
-        for other in self.config.field(name).coupled_to:
-            far = token_positions(tokens[other].sequence_info())
-            bias[other] = locality_bias(own, far, slopes)
-        return bias
-
-    def _decoder_bias(self, tokens: FieldTokens) -> dict[str, Tensor | None]:
-        if not self.config.locality:
-            return {}
-        own = token_positions(tokens.sequence_info())
-        cross = int(self.config.heads * self.config.cross_fraction)
-        counts = {"self": self.config.heads - cross, "encoder": cross}
-        return {
-            part: locality_bias(own, own, locality_slopes(self.config.locality, count))
-            for part, count in counts.items()
-            if count
-        }
 
     def _check(self, tokens: Mapping[str, FieldTokens]) -> None:
         missing = [name for name in self.config.names if name not in tokens]

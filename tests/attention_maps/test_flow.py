@@ -9,6 +9,7 @@ import torch
 from atmorep_lite.ablation import silence_couplings, silence_heads
 from atmorep_lite.attention_maps import attention_maps, capture_attention, field_flow, neighbourhood
 from atmorep_lite.model import AtmoRep
+from atmorep_lite.model.nearness import Nearness
 from atmorep_lite.tokens import FieldTokens
 from tests.tiny import HEAT, WIND, coupled_fields, random_tokens, ready_model, tiny_model, wave
 
@@ -33,7 +34,7 @@ def test_what_arrives(model: AtmoRep, tokens: dict) -> None:
     guess = model.first_guess(tokens)
     filled = {name: field.with_values(guess[name].values) for name, field in tokens.items()}
     x, y = (model.embeddings[name](filled[name]) for name in (WIND, HEAT))
-    bias = model._encoder_bias(WIND, filled)
+    bias = Nearness(CONFIG, filled).encoder(WIND)
     only_self = silence_couplings(model).encoders[WIND][0]
     only_heard = silence_heads(model).encoders[WIND][0]
     for layer, key in ((only_self, WIND), (only_heard, HEAT)):

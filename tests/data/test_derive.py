@@ -99,7 +99,7 @@ def test_only_what_lacks_and_can_be_derived() -> None:
 
 @needs_real
 def test_real_winds_against_metpy() -> None:
-    """200 hPa long-term means on 2.5 degrees, where MetPy is installed.  It reckons on an ellipsoid."""
+    """200 hPa long-term means on 2.5 degrees.  MetPy reckons on an ellipsoid."""
     calc = pytest.importorskip("metpy.calc")
     u, v = (open_dataset(DATA / f"{name}wnd_mean.nc")[f"{name}_component_of_wind"] for name in "uv")
     u, v = (a.isel(time=0).squeeze(drop=True).load() for a in (u, v))

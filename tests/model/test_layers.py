@@ -14,6 +14,7 @@ from atmorep_lite.convert import config_to_published
 from atmorep_lite.errors import UserError
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.layers import MLP, DecoderLayer, Dropout, EncoderLayer
+from atmorep_lite.model.nearness import Nearness
 from atmorep_lite.tokens import token_positions
 from tests.tiny import HEAT, WIND, coupled_fields, random_tokens, tiny_field, tiny_model
 
@@ -137,8 +138,9 @@ def test_recorded_queries_and_keys_are_those_used(model: AtmoRep) -> None:
     trace: dict = {}
     model(tokens, trace=trace)
     assert {key[:2] for key in trace} == {(s, i) for s in ("encoder", "decoder") for i in (0, 1)}
+    near = Nearness(model.config, tokens)
     for (stage, _, name), record in trace.items():
-        bias = model._encoder_bias(name, tokens) if stage == "encoder" else model._decoder_bias(tokens[name])
+        bias = near.encoder(name) if stage == "encoder" else near.decoder(name)
         expected = (
             {"self", "encoder"} if stage == "decoder" else {"self", *model.config.field(name).coupled_to}
         )

@@ -7,7 +7,7 @@ the backward pass is added up in seconds, for a model of any size, on a machine 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -198,26 +198,27 @@ def _bytes(tensor: Tensor) -> float:
 def blank_tokens(
     model: ModelConfig, samples: int, *, hidden: float = 0.25
 ) -> tuple[dict[str, FieldTokens], Tensor]:
-    """A batch of zeros, the first ``hidden`` of each sample's tokens masked, and its static maps."""
-    tokens = {}
+    """A batch of zeros, the first ``hidden`` of each sample's tokens masked, and its static maps.
+
+    Fields of the same shape are at the same places, as in a batch of data.
+    """
+    tokens, infos = {}, dict[torch.Size, Tensor]()
     for f in model.fields:
-        own = _blank(samples, len(f.levels), f.num_tokens, f.token_values)
+        own = _blank(samples, len(f.levels), f.num_tokens, f.token_values, infos)
         count = own.mask[0].numel()
         own.mask.view(samples, -1)[:, : max(1, round(hidden * count))] = True
-        context = None
         if f.context is not None:
             size = f.context
-            context = _blank(samples, len(f.levels), size.num_tokens, size.token_values)
-            context = FieldTokens(
-                context.values, context.info, context.mask, None, torch.zeros(samples, 2, dtype=torch.long)
-            )
-        tokens[f.name] = FieldTokens(own.values, own.info, own.mask, context)
+            context = _blank(samples, len(f.levels), size.num_tokens, size.token_values, infos)
+            own = replace(own, context=replace(context, offset=torch.zeros(samples, 2, dtype=torch.long)))
+        tokens[f.name] = own
     channels = 8 if model.grid_skip is None else model.grid_skip.static_channels
     return tokens, torch.zeros(samples, channels, *model.extent[1:])
 
 
-def _blank(samples: int, levels: int, counts: Triple, values: int) -> FieldTokens:
+def _blank(
+    samples: int, levels: int, counts: Triple, values: int, infos: dict[torch.Size, Tensor]
+) -> FieldTokens:
     shape = (samples, levels, *counts)
-    return FieldTokens(
-        torch.zeros(*shape, values), torch.ones(*shape, 8), torch.zeros(shape, dtype=torch.bool)
-    )
+    info = infos.setdefault(torch.Size(shape), torch.ones(*shape, 8))
+    return FieldTokens(torch.zeros(*shape, values), info, torch.zeros(shape, dtype=torch.bool))
