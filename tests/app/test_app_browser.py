@@ -24,7 +24,7 @@ from atmorep_lite.app.hiding import Stroke
 from atmorep_lite.app.scenes import load_scenes
 from atmorep_lite.app.stage import open_stage
 from tests.app.live_page import READY, Page, command, environment, free_port, served, until
-from tests.browser import check_accessible, console_errors, external_requests
+from tests.browser import check_accessible, console_errors, external_requests, screenshot, set_view
 
 pytestmark = pytest.mark.slow
 
@@ -264,6 +264,21 @@ def test_fits_on_the_screen(page: Page, width: int, height: int) -> None:
         )
         least = [26, 17, 17, 13.5]
         assert all(size >= 0.99 * low * height / 720 for size, low in zip(sizes, least, strict=True)), sizes
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_scene_is_whole_on_a_small_projector(page: Page, dark: bool) -> None:
+    """And has its picture taken."""
+    set_view(page.driver, 1280, 720)
+    page.driver.execute_script(f"document.documentElement.dataset.theme = '{'dark' if dark else 'light'}'")
+    scheme = "dark" if dark else "light"
+    for number, _ in enumerate(load_scenes()):
+        page.ask(f"stage.arl.scene({number})")
+        page.run("stage.arl.redraw(); stage.arl.redraw()")
+        assert page.run("return stage.arl.fault()") in ("", None)
+        assert page.run("return document.documentElement.scrollHeight") <= 720
+        screenshot(page.driver, f"app-{number}-{scheme}", whole=False)
+    page.driver.execute_script("delete document.documentElement.dataset.theme")
 
 
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,9 +1,17 @@
 // Another explorer on the stage: its own module and style, run from the very text that Python sent (no request).
 import { element } from "./controls.js";
 
+// Two rows of three maps, twice as wide as high, fill the window; what a caption says is in the table beside them.
 const GUEST_STYLE = `:is(.arl-root, .arl-widget) { border: 0; padding: 0; }
 .arl-stage-fold > summary { cursor: pointer; width: fit-content; color: var(--arl-muted); }
-.arl-stage-fold[open] > summary { margin-bottom: 8px; }`;
+.arl-stage-fold[open] > summary { margin-bottom: 8px; }
+.arl-card .arl-caption { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+@media (min-width: 1000px) {
+  .arl-grid { gap: 12px 26px; }
+  .arl-grid:has(> :nth-child(5)) { max-width: max(800px, 300vh - 1133px); --arl-columns: 3 !important; }
+  .arl-stage-fold:not([open]) { margin-top: -36px; }
+  .arl-stage-fold:not([open]) > summary { margin: 0 4px 14px auto; }
+}`;
 
 // `node` to be placed on the page; `take(guest, data)` shows another one, once its numbers are there too.
 export function stageGuest(fail) {
