@@ -22,6 +22,8 @@ from atmorep_lite.layout import dates, is_simulated
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.training.checkpoint import PRETRAINED
 
+HELD = 128 * 2**20  # bytes of a record that is held in memory as a whole
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -129,6 +131,8 @@ def open_stage(data: str = "sample", model: str = "demo") -> Stage:
         raise UserError(f"the model {model!r} has no normalisation; train it with atmorep-lite train")
     network.eval()
     dataset = open_sample(data) if data in SAMPLES else open_dataset(data)
+    if dataset.nbytes <= HELD and "prepared" not in dataset.attrs:
+        dataset = dataset.load()
     stage = Stage(data, model, dataset, network)
     if dataset.sizes.get("time", 0) < stage.steps or not len(stage.times):
         raise UserError(
