@@ -29,9 +29,9 @@ class Neighbourhood:
     static
         ``[1, channel, latitude, longitude]``.
     data
-        The record that it was cut from.
+        What it was cut from: the record, or as much of it as was read.
     place
-        First step, row and column in the record.
+        First step, row and column in ``data``.
     time
         [time] datetime64 of every step, also of those beyond the record.
     known
@@ -64,6 +64,7 @@ def neighbourhood(
     """The neighbourhood around a place, for the functions that need a model and its ``tokens``.
 
     Parameters are those of :func:`~atmorep_lite.attention_maps.capture_attention`, and so are the tokens.
+    Of the record only the neighbourhood's own times are read, all around the globe.
 
     Raises
     ------
@@ -72,7 +73,8 @@ def neighbourhood(
         model has no normalisation.
     """
     check_place(latitude, longitude)
-    data = opened(model, dataset, known=_known(model, forecast))
+    known = _known(model, forecast)
+    data = opened(model, _window(dataset, time, known, model.config.extent[0]), known=known)
     units = units_of(model, dataset)
     return cut(model, data, units, time, latitude=latitude, longitude=longitude, forecast=forecast)
 
@@ -167,14 +169,7 @@ def _place(
     longitude: float,
     size: tuple[int, int],
 ) -> Place:
-    found = np.flatnonzero(data.time == time)
-    if not len(found):
-        raise UserError(
-            f"the data hold no state at {str(time)[:16]}; "
-            f"they cover {str(data.time[0])[:16]} to {str(data.time[-1])[:16]}"
-        )
-    if found[0] < known - 1:
-        raise UserError(f"the model needs the {known} states up to {str(time)[:16]}; choose a later time")
+    first = _first_step(data.time, time, known)
     height, width = size
     row = int(np.abs(data.latitude - latitude).argmin()) - height // 2
     column = int(np.abs((data.longitude - longitude + 180.0) % 360.0 - 180.0).argmin()) - width // 2
@@ -183,4 +178,27 @@ def _place(
         column %= len(data.longitude)
     else:
         column = min(max(column, 0), len(data.longitude) - width)
-    return Place(int(found[0]) - known + 1, row, column)
+    return Place(first, row, column)
+
+
+def _first_step(times: np.ndarray, time: np.datetime64, known: int) -> int:
+    """Where in a record a neighbourhood begins whose ``known`` steps end with ``time``."""
+    found = np.flatnonzero(times == time)
+    if not len(found):
+        raise UserError(
+            f"the data hold no state at {str(time)[:16]}; "
+            f"they cover {str(times[0])[:16]} to {str(times[-1])[:16]}"
+        )
+    if found[0] < known - 1:
+        raise UserError(f"the model needs the {known} states up to {str(time)[:16]}; choose a later time")
+    return int(found[0]) - known + 1
+
+
+def _window(dataset: xr.Dataset, time: str | np.datetime64, known: int, steps: int) -> xr.Dataset:
+    """The times of one neighbourhood: a fault elsewhere in the record does no harm, and little is read."""
+    if "prepared" in dataset.attrs:  # which is read where it is asked, and knows its bad times
+        return dataset
+    times = dataset["time"].values.astype("datetime64[ns]")
+    first = _first_step(times, dates(time)[0], known)
+    end = first + steps
+    return dataset.isel(time=slice(min(first, max(len(times) - 2, 0)), end))  # two, to know their distance

@@ -5,9 +5,15 @@ Every error that a user can cause is one sentence on stderr and exit code 2.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
+import os
 import sys
+import time
 import warnings
+from pathlib import Path
+from typing import NoReturn
 
 import typer
 
@@ -30,11 +36,18 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"atmorep-lite: {error}", file=sys.stderr)
-        sys.exit(2)
+        _give_up(str(error))
     except PermissionError as error:
-        print(f"atmorep-lite: no permission for {error.filename}; choose another place", file=sys.stderr)
-        sys.exit(2)
+        _give_up(f"no permission for {error.filename}; choose another place")
+
+
+def _give_up(sentence: str) -> NoReturn:
+    """Say why, also to torchrun, whose own report ends the output and would else name no reason."""
+    print(f"atmorep-lite: {sentence}", file=sys.stderr)
+    if report := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        with contextlib.suppress(OSError):
+            Path(report).write_text(json.dumps({"message": sentence, "timestamp": int(time.time())}))
+    sys.exit(2)
 
 
 def _warn(message: Warning | str, *place: object) -> None:

@@ -256,6 +256,7 @@ def _pack_field(field: CapturedField, capture: AttentionCapture, buffer: Buffer)
         "range": ranges,
         "signed": signed,
         "plane": capture.geometry == "plane",
+        **_table_axes(field, capture),
         "period": list(capture.period) if capture.period is not None else None,
         "values": {"at": buffer.add(quantised)},
         "mask": {"at": buffer.add(field.mask.astype(np.uint8))},
@@ -265,6 +266,14 @@ def _pack_field(field: CapturedField, capture: AttentionCapture, buffer: Buffer)
         },
         **error,
     }
+
+
+def _table_axes(field: CapturedField, capture: AttentionCapture) -> dict[str, Any]:
+    """Names of the columns that say where and when a token is, and times of the clock, where it has any."""
+    if capture.geometry == "plane":
+        return {"axes": ["level", "time_frames", "y", "x"]}
+    clock = [moment.item().isoformat() for moment in field.time.astype("datetime64[s]")]
+    return {"axes": ["level_hPa", "time_h", "latitude_degN", "longitude_degE", "time_utc"], "clock": clock}
 
 
 def quantise(values: np.ndarray) -> tuple[np.ndarray, list[list[float]], bool]:

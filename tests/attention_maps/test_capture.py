@@ -58,13 +58,11 @@ def test_error_is_the_prediction_minus_the_data(model: AtmoRep, data) -> None:
     for name, tt in ((WIND, 2), (HEAT, 1)):
         field = capture.fields[name]
         assert field.error is not None and field.error.shape == field.values.shape
-        truth = (
-            data[name].sel(level=list(field.level)).transpose("level", "time", "latitude", "longitude").values
-        )
+        ends = data[name].sel(level=list(field.level), time=cube.time[tt - 1 :: tt])
+        truth = ends.transpose("level", "time", "latitude", "longitude").values
         rows = slice(cube.place.row, cube.place.row + field.values.shape[2])
         columns = (cube.place.column + np.arange(field.values.shape[3])) % data.sizes["longitude"]
-        ends = cube.place.step + tt - 1 + tt * np.arange(len(field.time))
-        expected = field.values - truth[:, ends, rows][..., columns]
+        expected = field.values - truth[:, :, rows][..., columns]
         hidden = np.repeat(np.repeat(field.mask, field.values.shape[2] // field.mask.shape[2], 2),
                            field.values.shape[3] // field.mask.shape[3], 3)  # fmt: skip
         np.testing.assert_allclose(field.error[hidden], expected[hidden], atol=1e-3)
@@ -150,3 +148,19 @@ def test_mistakes_are_explained(model: AtmoRep, data) -> None:
         neighbourhood(AtmoRep(model.config), data, data.time.values[5], **PLACE)
     with pytest.raises(UserError, match="needs the 4 states"):
         neighbourhood(model, data, data.time.values[1], **PLACE)
+
+
+def test_a_fault_elsewhere_in_the_record_does_no_harm(model: AtmoRep, data) -> None:
+    """Times of the neighbourhood are read and no others, on disk or in memory."""
+    broken = data.copy(deep=True)
+    broken[WIND][{"time": 0}] = np.nan
+    broken[HEAT][{"time": 9}] = np.nan
+    time = data.time.values[4]
+    ours, theirs = (neighbourhood(model, one, time, **PLACE) for one in (broken, data))
+    for name, tokens in ours.tokens.items():
+        assert torch.equal(tokens.values, theirs.tokens[name].values)
+        assert torch.equal(tokens.info, theirs.tokens[name].info)
+    assert len(ours.data.time) == model.config.extent[0]
+    assert np.array_equal(ours.time, theirs.time)
+    with pytest.raises(UserError, match=WIND):
+        neighbourhood(model, broken, data.time.values[3], **PLACE)

@@ -235,3 +235,22 @@ def test_torchrun_told_by_a_scheduler(config: Config, tmp_path: Path) -> None:
         together(2, partial(run, config, where, resume=resume))
     check_whole(folder, expected)
     assert load_file(folder / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_torchruns_own_report_ends_with_our_sentence(config: Config, tmp_path: Path) -> None:
+    wrong = config.model_copy(update={"data": config.data.model_copy(update={"train": "nowhere.zarr"})})
+    done = subprocess.run(
+        command(
+            *("--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"),
+            *("-m", "atmorep_lite.training", quick(wrong, tmp_path), "--run-dir", tmp_path / "run"),
+            module="torch.distributed.run",
+        ),
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    (said,) = re.findall(r"^atmorep-lite: (.*nowhere.*)$", done.stderr, re.MULTILINE)
+    assert done.returncode != 0
+    assert f"traceback : {said}" in done.stderr.split("Root Cause")[1]

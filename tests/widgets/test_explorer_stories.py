@@ -143,6 +143,7 @@ def test_saved_numbers_are_the_rows_with_their_labels(
         and float(r["key_longitude_degE"]) == field.longitude[column]
     )  # fmt: skip
     assert float(one["weight"]) == pytest.approx(expected["vorticity"][level, time, row, column], rel=1e-5)
+    assert one["key_time_utc"] == str(field.time[time].astype("datetime64[s]"))
     assert float(one["weight_uniform"]) == pytest.approx(1 / 768)
     mean = 1e5 * field.values[level, time, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].mean()
     assert float(one["value"]) == pytest.approx(mean, rel=1e-3)

@@ -10,9 +10,10 @@ const sevenDigits = (value) => (Number.isFinite(value) ? Number(value.toPrecisio
 export function csvOf(choices, results, data) {
   const { state } = choices;
   const from = choices.queryField();
-  const axes = (from.plane ? "level,time_frames,y,x" : "level_hPa,time_h,latitude_degN,longitude_degE").split(",");
-  const places = (role) => axes.map((name) => `${role}_${name}`);
-  const where = (field, at) => [field.level[at.level], field.hours[at.time], field.latitude[at.row], field.longitude[at.column]];
+  const places = (role) => from.axes.map((name) => `${role}_${name}`);
+  const where = ({ level, hours, latitude, longitude, clock = [] }, at) => [
+    level[at.level], hours[at.time], latitude[at.row], longitude[at.column], ...clock.slice(at.time, at.time + 1),
+  ];
   const asked = where(from, unravel(from, choices.activeQuery()));
   const fields = choices.keyFields().filter((field) => results.get(field.name).row);
   const { other } = fields.length ? results.get(fields[0].name) : {};
