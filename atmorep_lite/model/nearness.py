@@ -60,7 +60,10 @@ class Nearness:
         own, far = self._places[asking], self._places[asked]
         key = (id(own), id(far), heads)
         if key not in self._biases:
-            self._biases[key] = locality_bias(own, far, locality_slopes(self._config.locality, heads))
+            bias = locality_bias(own, far, locality_slopes(self._config.locality, heads))
+            if torch.is_autocast_enabled(bias.device.type):  # else every attention would cast its own copy
+                bias = bias.to(torch.get_autocast_dtype(bias.device.type))
+            self._biases[key] = bias
         return self._biases[key]
 
 

@@ -67,3 +67,12 @@ def test_without_locality_there_is_none() -> None:
     plain = tiny_model(*coupled_fields(), locality=0.0)
     near = Nearness(plain, random_tokens(plain))
     assert near.encoder(WIND) == near.decoder(HEAT) == {}
+
+
+def test_half_precision_casts_it_once() -> None:
+    tokens = random_tokens(CONFIG)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = Nearness(CONFIG, tokens).encoder(WIND)["self"]
+    whole = Nearness(CONFIG, tokens).encoder(WIND)["self"]
+    assert half is not None and whole is not None
+    assert half.dtype == torch.bfloat16 and torch.equal(half, whole.bfloat16())

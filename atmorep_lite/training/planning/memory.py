@@ -17,6 +17,7 @@ from atmorep_lite.config import Config, ModelConfig, StageConfig, Triple
 from atmorep_lite.losses import LOSSES
 from atmorep_lite.model import AtmoRep
 from atmorep_lite.model.layers import DecoderLayer, EncoderLayer
+from atmorep_lite.model.nearness import Nearness
 from atmorep_lite.tokens import FieldTokens
 from atmorep_lite.training.optimizer import build_optimizers, trainable
 
@@ -102,7 +103,8 @@ class _Count:
             self._seen.add(storage._cdata)
             self._storages.append(storage)
             self._bytes += storage.nbytes()
-            self._largest = max(self._largest, storage.nbytes())
+            if x.requires_grad or x.dim() != 4:  # a bias [b, h, q, k] is read and has no gradient
+                self._largest = max(self._largest, storage.nbytes())
         return x
 
     def _enter(self, block: nn.Module, inputs: tuple[object, ...]) -> None:
@@ -131,12 +133,13 @@ def loss_of_shapes(model: AtmoRep, config: Config, samples: int, part: str, hidd
             return ((grid.values / grid.scale) ** 2 * grid.scale).sum()
         guess = model.first_guess(tokens, static)
         tokens = {name: field.with_values(guess[name].values) for name, field in tokens.items()}
-    encoded = model.encode(tokens)
+    near = Nearness(config.model, tokens)
+    encoded = model.encode(tokens, near=near)
     total = static.new_zeros(())
     for name in model.predicted:
         own = tokens[name].mask[0].numel()
         wanted = torch.zeros((samples, max(1, round(hidden * own))), dtype=torch.long)
-        x = model.decode(name, tokens[name], encoded[name], wanted=wanted)
+        x = model.decode(name, tokens[name], encoded[name], wanted=wanted, near=near)
         members = model.tails[name](x.flatten(0, 1)).float()
         if name in guess:
             scale = torch.ones_like(members[:, 0])
