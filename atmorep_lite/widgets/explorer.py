@@ -164,7 +164,7 @@ def complete(
         Where an entry is unknown or not allowed.
     """
     if unknown := sorted(set(wanted) - set(allowed)):
-        raise UserError(f"The entries {unknown} of selected are unknown: use some of {tuple(allowed)}.")
+        raise UserError(f"selected has no entries {unknown}: use some of {tuple(allowed)}.")
     merged = {**before, **wanted}
     for name, value in merged.items():
         choices = allowed[name]
@@ -175,7 +175,7 @@ def complete(
             found = among(choices, value)
         if not found:
             said = str(choices) if isinstance(choices, Between) else f"one of {choices}"
-            raise UserError(f"The {name} of selected is {value!r}: choose {said}.")
+            raise UserError(f"selected[{name!r}] is {value!r}: choose {said}.")
         (merged[name],) = found
     return merged
 

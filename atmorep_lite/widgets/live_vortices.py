@@ -112,7 +112,7 @@ def _completed(
 ) -> dict[str, Any]:
     allowed = _allowed(meta)
     if unknown := sorted(set(wanted) - {*allowed, *LISTS}):
-        raise UserError(f"The entries {unknown} are unknown: use some of {(*allowed, *LISTS)}.")
+        raise UserError(f"selected has no entries {unknown}: use some of {(*allowed, *LISTS)}.")
     if "scene" in wanted and "vortices" not in wanted:
         chosen = [scene for scene in meta["scenes"] if scene["name"] == wanted["scene"]]
         wanted = {**wanted, **({"vortices": chosen[0]["vortices"]} if chosen else {})}

@@ -178,7 +178,7 @@ class MaskingExplorer(Explorer, module="masking_explorer", heading="Masking"):
     def complete(self, wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
         hand = wanted.get("hand", before.get("hand", []))
         if not isinstance(hand, Sequence):
-            raise UserError(f"The hand of selected is {hand!r}: give a list of tokens.")
+            raise UserError(f"selected['hand'] is {hand!r}: give a list of tokens.")
         before, rest = ({k: v for k, v in some.items() if k != "hand"} for some in (before, wanted))
         merged = super().complete(rest, before)
         last = len(self._known.settings.get(merged["strategy"], [None])) - 1

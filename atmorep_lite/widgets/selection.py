@@ -95,7 +95,7 @@ def complete(meta: Meta, wanted: Mapping[str, Any], before: Mapping[str, Any]) -
     entries = (*ENTRIES, "key_field") if meta["panels"] == "times" else ENTRIES
     unknown = sorted(set(wanted) - set(entries))
     if unknown:
-        raise UserError(f"The entries {unknown} of selected are unknown: use some of {entries}.")
+        raise UserError(f"selected has no entries {unknown}: use some of {entries}.")
     merged = {**before, **{entry: plain(value) for entry, value in wanted.items()}}
     if not {"show", "pin_a", "pin_b"} & set(wanted) and {"query", "query_field"} & set(wanted):
         merged["show"] = "query"
@@ -106,7 +106,7 @@ def complete(meta: Meta, wanted: Mapping[str, Any], before: Mapping[str, Any]) -
     check_query(meta, merged["query_field"], merged["query"])
     for kind in ("key_level", "key_hours"):
         if not is_number(merged[kind]):
-            raise UserError(f"The {kind} of selected is {merged[kind]!r}, where a number was expected.")
+            raise UserError(f"selected[{kind!r}] is {merged[kind]!r}, where a number was expected.")
     merged["query"] = int(merged["query"])
     for kind, allowed in meta["allowed"].items():
         found = among(allowed, merged[kind])
@@ -175,7 +175,7 @@ def _pin(meta: Meta, name: str, pin: Any) -> dict[str, Any] | None:
     if pin is None:
         return None
     if not isinstance(pin, Mapping) or set(pin) != {"query_field", "query"}:
-        raise UserError(f"The {name} of selected is {pin!r}: give a query_field and a query, or None.")
+        raise UserError(f"selected[{name!r}] is {pin!r}: give a query_field and a query, or None.")
     check_query(meta, pin["query_field"], pin["query"])
     return {"query_field": pin["query_field"], "query": int(pin["query"])}
 

@@ -59,9 +59,7 @@ class StageMap(Explorer, module="stage_map", heading="Stage"):
     def complete(self, wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
         """``wanted`` with what it leaves out taken from ``before``; the session checks what it says."""
         if unknown := sorted(set(wanted) - self._known):
-            raise UserError(
-                f"The entries {unknown} of selected are unknown: use some of {sorted(self._known)}."
-            )
+            raise UserError(f"selected has no entries {unknown}: use some of {sorted(self._known)}.")
         return {**before, **wanted}
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:

@@ -104,7 +104,7 @@ class ToyAttention(Explorer, module="toy_attention", heading="Attention in the p
     def complete(self, wanted: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
         if unknown := sorted(set(wanted) - {*POINTS, *self.allowed()}):
             names = (*POINTS, *self.allowed())
-            raise UserError(f"The entries {unknown} of selected are unknown: use some of {names}.")
+            raise UserError(f"selected has no entries {unknown}: use some of {names}.")
         merged = {**before, **wanted}
         plain = complete(self.allowed(), {k: v for k, v in merged.items() if k not in POINTS}, {})
         keys = _points("keys", merged["keys"])

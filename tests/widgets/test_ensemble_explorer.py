@@ -148,10 +148,10 @@ def test_a_forecast_is_scored_as_the_library_does() -> None:
         ({"spread": -1}, "The spread is -1"),
         ({"bias": np.inf}, "The bias is inf"),
         ({"seed": -1}, "The seed is -1"),
-        ({"error": 0}, "The error of selected is 0"),
-        ({"loss": "l1"}, "The loss of selected"),
-        ({"truths": "flat"}, "The truths of selected"),
-        ({"axis": "x"}, "The axis of selected"),
+        ({"error": 0}, "selected['error'] is 0"),
+        ({"loss": "l1"}, "selected['loss']"),
+        ({"truths": "flat"}, "selected['truths']"),
+        ({"axis": "x"}, "selected['axis']"),
     ],
 )
 def test_bad_input_is_told_in_the_widget(options: dict[str, Any], said: str) -> None:

@@ -209,6 +209,9 @@ def test_accessible_in_both_schemes_and_fits_every_width(browser: WebDriver, nam
 
 def test_sheets_of_the_others_change_nothing(driver: WebDriver, explorer: Explorer) -> None:
     """On one page of a book every kind of explorer brings its own style sheet."""
+    # A network is waited for, ten steps: until they are there, its maps are pale and its chart grows.
+    wait_for(lambda: driver.execute_script(f"return ({ROOT}.arl.computed?.() ?? 10) >= 10"), 40)
+    settle(driver)
     before = driver.execute_script(LOOKS)
     others = {getattr(widgets, name) for name in widgets.__all__} - {type(explorer)}
     driver.execute_script(

@@ -181,7 +181,7 @@ def test_fields_on_different_levels(sample: xr.Dataset) -> None:
         ({"token_size": (5, 4, 4)}, "do not fill the 12 points in time"),
         ({"token_size": 4}, "three whole numbers"),
         ({"compare": [(4, 4, 5)]}, "points in longitude"),
-        ({"kind": "anomaly"}, "kind of selected"),
+        ({"kind": "anomaly"}, "selected['kind']"),
         ({"levels": []}, "no level"),
         ({"dataset": 3}, "what open_dataset returns"),
         ({"field": "land_sea_mask"}, "time"),

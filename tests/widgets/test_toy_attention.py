@@ -60,7 +60,7 @@ def test_a_stretch_has_the_eigenvalues_that_it_says() -> None:
         ({"keys": "abc"}, "keys are not points"),
         ({"keys": [[0, 0]] * 7}, "7 keys"),
         ({"values": [[0, 0]]}, "1 values and 4 keys"),
-        ({"form": "swirl"}, "form of selected is 'swirl'"),
+        ({"form": "swirl"}, "is 'swirl'"),
         ({"temperature": 0}, "0.0625 to 16"),
         ({"temperature": "hot"}, "'hot'"),
         ({"angle": 200}, "-180 to 180"),
