@@ -14,7 +14,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.browser import console_errors, external_requests
+from tests.browser import (
+    check_accessible,
+    console_errors,
+    external_requests,
+    overflow,
+    screenshots,
+    set_view,
+)
 from tests.browser import settle as settle
 from tests.widgets.synthetic import LATITUDE, LONGITUDE
 
@@ -46,6 +53,21 @@ def open_page(driver: WebDriver, url: str, root: str = ROOT) -> None:
     driver.get(url)
     wait_for(lambda: driver.execute_script(f"return {root}?.dataset.arlDraws"))
     settle(driver)
+
+
+def check_looks(driver: WebDriver, name: str, root: str) -> None:
+    """Draws at once, fits on a telephone and is accessible in both schemes; its pictures are kept."""
+    times = driver.execute_script(f"return Array.from({{ length: 9 }}, () => {root}.arl.redraw())")
+    assert np.median(times) < 50
+    try:
+        for dark in (False, True):
+            set_view(driver, 420, dark=dark)
+            settle(driver)
+            assert overflow(driver) == 0
+            check_accessible(driver)
+        screenshots(driver, name, widths=(420, 1280, 1920))
+    finally:
+        set_view(driver, 1200, 900)
 
 
 @contextmanager

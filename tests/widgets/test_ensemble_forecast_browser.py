@@ -12,16 +12,11 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from atmorep_lite.widgets.ensemble_explorer import EnsembleExplorer
 from tests.browser import (
-    check_accessible,
     console_errors,
     external_requests,
-    overflow,
-    screenshots,
-    set_view,
-    settle,
     touch,
 )
-from tests.widgets.explorer_page import hooks_of, open_page, press, wait_for
+from tests.widgets.explorer_page import check_looks, hooks_of, open_page, press, wait_for
 from tests.widgets.test_ensemble_explorer import ensemble_forecast
 
 ROOT = "document.querySelector('.arl-ensemble')"
@@ -59,15 +54,5 @@ def test_a_forecast_is_shown_lead_by_lead(browser: WebDriver, forecast_page: Pat
     assert min(colours) > 50, "both maps are drawn"
     step = explorer.meta["steps"][0]
     assert f"ratio {step['ratio']:.2f}" in ask(browser, "words()")
-    times = browser.execute_script(f"return Array.from({{ length: 9 }}, () => {ROOT}.arl.redraw())")
-    assert np.median(times) < 50
-    try:
-        for dark in (False, True):
-            set_view(browser, 420, dark=dark)
-            settle(browser)
-            assert overflow(browser) == 0
-            check_accessible(browser)
-        screenshots(browser, "EnsembleExplorer-forecast", widths=(420, 1280, 1920))
-    finally:
-        set_view(browser, 1200, 900)
+    check_looks(browser, "EnsembleExplorer-forecast", ROOT)
     assert external_requests(browser) == [] and console_errors(browser) == []

@@ -16,16 +16,22 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from atmorep_lite.widgets.rollout_explorer import RolloutExplorer
 from atmorep_lite.widgets.spectra import ring_spectrum
 from tests.browser import (
-    check_accessible,
     console_errors,
     external_requests,
     overflow,
-    screenshots,
     set_view,
     settle,
     touch,
 )
-from tests.widgets.explorer_page import hooks_of, like_a_kernel, open_page, press, quiet_page, wait_for
+from tests.widgets.explorer_page import (
+    check_looks,
+    hooks_of,
+    like_a_kernel,
+    open_page,
+    press,
+    quiet_page,
+    wait_for,
+)
 from tests.widgets.test_rollout_explorer import LEADS, POINTS, drifting, read, waves, weather
 
 ROOT = "document.querySelector('.arl-rollout')"
@@ -242,15 +248,5 @@ def test_weather_has_coasts_and_fits(browser: WebDriver, tmp_path: Path) -> None
     told = browser.find_element(By.CSS_SELECTOR, ".arl-roll-readout").text
     longitude = explorer.meta["grid"]["longitude"][place["column"]]
     assert f"{abs(longitude):.1f}°{'W' if longitude < 0 else 'E'}" in told
-    times = browser.execute_script(f"return Array.from({{ length: 9 }}, () => {ROOT}.arl.redraw())")
-    assert np.median(times) < 50
-    try:
-        for dark in (False, True):
-            set_view(browser, 420, dark=dark)
-            settle(browser)
-            assert overflow(browser) == 0
-            check_accessible(browser)
-        screenshots(browser, "RolloutExplorer-weather", widths=(420, 1280, 1920))
-    finally:
-        set_view(browser, 1200, 900)
+    check_looks(browser, "RolloutExplorer-weather", ROOT)
     assert external_requests(browser) == [] and console_errors(browser) == []
