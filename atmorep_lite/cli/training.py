@@ -114,7 +114,7 @@ def demo(
     ),
     resume: Resume = False,
 ) -> None:
-    """Train a small AtmoRep on the shipped atmosphere (five minutes on 2 cores) and show what it can do."""
+    """Train a small AtmoRep on the shipped atmosphere (4 to 6 minutes on 2 cores) and show what it can do."""
     from atmorep_lite.demo import run_demo
 
     if not run_demo(out, resume=resume):
